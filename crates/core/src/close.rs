@@ -1,0 +1,87 @@
+//! The last word on a connection: why it ended, and what went through it.
+
+use crate::error::{FileError, Misuse, TransportError};
+use crate::layer::LayerError;
+use crate::limits::Limit;
+use core::fmt;
+
+/// Handed out exactly once per connection, as the last action.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CloseReport<E> {
+    /// Why it ended.
+    pub reason: Reason<E>,
+    /// What went through it.
+    pub counters: Counters,
+}
+
+/// Why a connection ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reason<E> {
+    /// The protocol closed, and all it wrote was taken by the transport.
+    Finished,
+    /// The application asked for it, and all that was owed was taken.
+    Requested,
+    /// The protocol gave up on its peer; the error reply was taken.
+    Peer(E),
+    /// A bound was met; the error reply was taken.
+    Limit(Limit),
+    /// The protocol's author, or the driver's, broke a rule.
+    Misuse(Misuse),
+    /// The transport failed.
+    Transport(TransportError),
+    /// A file that was being sent failed; what was announced will not come.
+    File(FileError),
+    /// A layer gave up: the handshake failed, a record was bad, the end was cut.
+    Layer(LayerError),
+    /// The peer took nothing for [`Limits::stall_ms`](crate::Limits::stall_ms).
+    Stalled,
+    /// The protocol, the application or a shutdown's deadline cut it off.
+    Aborted,
+}
+
+impl<E> Reason<E> {
+    /// Output may have been dropped. A driver makes the peer see a reset rather
+    /// than a clean end, so that half an answer is not taken for a whole one.
+    #[must_use]
+    pub fn is_abort(&self) -> bool {
+        match self {
+            Reason::Finished
+            | Reason::Requested
+            | Reason::Peer(_)
+            | Reason::Limit(_)
+            | Reason::Misuse(_)
+            | Reason::Layer(_) => false,
+            Reason::Transport(_) | Reason::File(_) | Reason::Stalled | Reason::Aborted => true,
+        }
+    }
+}
+
+impl<E: fmt::Display> fmt::Display for Reason<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Reason::Finished => f.write_str("finished"),
+            Reason::Requested => f.write_str("closed by the application"),
+            Reason::Peer(error) => write!(f, "protocol error: {error}"),
+            Reason::Limit(limit) => write!(f, "limit: {limit}"),
+            Reason::Misuse(misuse) => write!(f, "misuse: {misuse}"),
+            Reason::Transport(error) => write!(f, "transport: {error}"),
+            Reason::File(error) => write!(f, "file: {error}"),
+            Reason::Layer(error) => write!(f, "layer: {error}"),
+            Reason::Stalled => f.write_str("the peer stopped taking output"),
+            Reason::Aborted => f.write_str("aborted"),
+        }
+    }
+}
+
+/// What went through a connection, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Received from the transport, discarded ones included.
+    pub received: u64,
+    /// Taken by the transport, file bytes included.
+    pub sent: u64,
+    /// Received, but not for the protocol: it had failed or closed.
+    pub discarded: u64,
+    /// Owed, but never taken by the transport. 0 unless the close was an abort.
+    pub unsent: u64,
+}

@@ -1,0 +1,303 @@
+//! Calling the protocol: what is called next, and what becomes of the call.
+
+use super::phase::{Asked, InputEnd, OutputEnd, Phase};
+use super::{Connection, Live, Waiting, lent};
+use crate::action::Fault;
+use crate::close::Reason;
+use crate::context::{Context, FileGate, RoomRequest};
+use crate::error::{Failure, Misuse, Stop};
+use crate::file::Opened;
+use crate::layer::Layer;
+use crate::limits::Limit;
+use crate::output::{Buffers, Refusal, Resource, Writer};
+use crate::protocol::{Protocol, Timer};
+
+/// A call that did not happen.
+enum Undone<E> {
+    Full(Resource),
+    Failed(Failure<E>),
+}
+
+/// How far `consume` got with the input at hand.
+enum Consumed<E> {
+    All,
+    /// Up to a call that asked for more than output.
+    Changed { needs_more: bool },
+    /// The rest is no whole message yet.
+    NeedsMore,
+    Undone(Undone<E>),
+}
+
+impl<P: Protocol, L: Layer> Live<'_, P, L> {
+    /// Makes the next call that can be made. False when there is none.
+    pub(super) fn advance(&mut self) -> bool {
+        if let Some(fault) = self.conn.io.fault.take() {
+            match fault {
+                Fault::Transport(error) => self.transport_failed(error),
+                Fault::File(error) => self.end_now(Reason::File(error)),
+            }
+            return true;
+        }
+        match self.conn.phase {
+            Phase::New => {
+                self.conn.on_open(self.now);
+                self.open_layer();
+                self.call(None, |protocol, cx| protocol.open(cx));
+                return true;
+            }
+            Phase::Active => {}
+            Phase::Flushing(_) | Phase::Lingering(_) => return self.handle_deadlines(),
+            Phase::Closing(_) | Phase::Closed => return false,
+        }
+        if self.handle_deadlines() {
+            return true;
+        }
+        if self.conn.blocked.is_some_and(|waiting| !self.is_free(waiting.on)) {
+            return false;
+        }
+        self.conn.blocked = None;
+        match self.conn.control.gate {
+            FileGate::Answered(opened) => {
+                self.call_file(opened);
+                return true;
+            }
+            FileGate::Asked(_) | FileGate::InFlight(_) => return false,
+            FileGate::Idle => {}
+        }
+        if self.room_is_there() {
+            self.call(None, |protocol, cx| {
+                cx.change().room = RoomRequest::None;
+                protocol.room(cx)
+            });
+            return true;
+        }
+        if let Some(command) = self.conn.command.take() {
+            self.call(None, |protocol, cx| protocol.command(&command, cx));
+            if self.conn.blocked.is_some() {
+                self.conn.command = Some(command);
+            }
+            return true;
+        }
+        match self.conn.asked {
+            Asked::Nothing => {}
+            Asked::Drain => {
+                self.conn.asked = Asked::Nothing;
+                self.call(None, |protocol, cx| protocol.drain(cx));
+                if self.conn.blocked.is_some() {
+                    self.conn.asked = Asked::Drain;
+                }
+                return true;
+            }
+            Asked::Close => {
+                self.begin_close(Reason::Requested);
+                return true;
+            }
+        }
+        if !self.conn.control.read_enabled {
+            return false;
+        }
+        if self.receive_held() {
+            return true;
+        }
+        if !self.conn.needs_more && !self.unread().is_empty() {
+            self.consume();
+            return true;
+        }
+        if self.conn.input_end == InputEnd::Ended {
+            self.call_end_of_input();
+            return true;
+        }
+        false
+    }
+
+    /// Hands the input at hand to the protocol, call after call.
+    fn consume(&mut self) {
+        let now = self.now;
+        let ended = self.conn.output_end != OutputEnd::Open;
+        let Connection { protocol, events, control, limits, buffers, fuse, .. } = &mut *self.conn;
+        let Buffers { output, name, carry, carry_start, .. } = lent(buffers);
+        let scratch = &mut self.workspace.scratch;
+        let from_carry = *carry_start < carry.len();
+        let input = if from_carry { &carry[*carry_start..] } else { scratch.unread() };
+        let writer = Writer::new(output, &mut self.workspace.pool, limits.output_bytes as usize, ended, fuse);
+        let mut cx = Context::new(writer, events, control, name, limits, None, now);
+
+        let mut taken = 0;
+        let consumed = loop {
+            let rest = &input[taken..];
+            if rest.is_empty() {
+                break Consumed::All;
+            }
+            cx.begin();
+            match protocol.consume(rest, &mut cx) {
+                Ok(n) if n <= rest.len() && cx.writer.refusal.is_none() => {
+                    taken += n;
+                    if cx.is_changed() {
+                        break Consumed::Changed { needs_more: n == 0 };
+                    }
+                    if n == 0 {
+                        break Consumed::NeedsMore;
+                    }
+                }
+                Ok(n) => {
+                    let misuse = if n > rest.len() { Err(Stop::Misuse(Misuse::ConsumedTooMuch)) } else { Ok(()) };
+                    if let Err(undone) = judge(misuse, &mut cx) {
+                        break Consumed::Undone(undone);
+                    }
+                }
+                Err(stop) => {
+                    if let Err(undone) = judge::<P, ()>(Err(stop), &mut cx) {
+                        break Consumed::Undone(undone);
+                    }
+                }
+            }
+        };
+
+        if from_carry {
+            *carry_start += taken;
+            if *carry_start == carry.len() {
+                carry.clear();
+                *carry_start = 0;
+            }
+        } else {
+            scratch.consume(taken);
+        }
+        match consumed {
+            Consumed::All => {}
+            Consumed::Changed { needs_more } => {
+                self.conn.needs_more = needs_more;
+                self.on_commit();
+            }
+            Consumed::NeedsMore => {
+                let cap = self.conn.limits.input_bytes as usize;
+                if self.unread().len() >= cap {
+                    self.fail(Failure::Limit(Limit::Input(cap)));
+                } else {
+                    self.conn.needs_more = true;
+                }
+            }
+            Consumed::Undone(undone) => self.on_undone(undone, false),
+        }
+    }
+
+    fn call_end_of_input(&mut self) {
+        // Taken out for the call: the rest is input and the context needs the buffers.
+        self.merge_carry();
+        let scratch = core::mem::take(&mut self.workspace.scratch);
+        self.call(None, |protocol, cx| protocol.end_of_input(scratch.unread(), cx));
+        self.workspace.scratch = scratch;
+        if self.conn.blocked.is_some() {
+            self.conn.in_scratch = true;
+            return;
+        }
+        self.conn.input_end = InputEnd::Delivered;
+        self.workspace.scratch.clear();
+        self.conn.in_scratch = false;
+    }
+
+    pub(super) fn call_timer(&mut self, index: usize) {
+        let timer = Timer::new(u8::try_from(index).expect("below Timer::COUNT"));
+        let result = self.transact(None, |protocol, cx| {
+            cx.clear_timer(timer);
+            protocol.timer(timer, cx)
+        });
+        match result {
+            Ok(()) => self.on_commit(),
+            Err(undone) => self.on_undone(undone, true),
+        }
+    }
+
+    fn call_file(&mut self, opened: Opened) {
+        self.call(Some(opened), |protocol, cx| {
+            cx.change().gate = FileGate::Idle;
+            protocol.file(opened, cx)
+        });
+        if self.conn.control.gate == FileGate::Answered(opened) {
+            return;
+        }
+        let buffers = self.conn.buffers();
+        if opened.result.is_ok() && !buffers.output.holds(opened.id) && !buffers.to_close.contains(&opened.id) {
+            buffers.to_close.push_back(opened.id);
+        }
+    }
+
+    /// One call, from here to commit or undo.
+    fn call(
+        &mut self,
+        opened: Option<Opened>,
+        body: impl FnOnce(&mut P, &mut Context<'_, P>) -> Result<(), Stop<P::Error>>,
+    ) {
+        match self.transact(opened, body) {
+            Ok(()) => self.on_commit(),
+            Err(undone) => self.on_undone(undone, false),
+        }
+    }
+
+    fn transact(
+        &mut self,
+        opened: Option<Opened>,
+        body: impl FnOnce(&mut P, &mut Context<'_, P>) -> Result<(), Stop<P::Error>>,
+    ) -> Result<(), Undone<P::Error>> {
+        let now = self.now;
+        let ended = self.conn.output_end != OutputEnd::Open;
+        let Connection { protocol, events, control, limits, buffers, fuse, .. } = &mut *self.conn;
+        let Buffers { output, name, .. } = lent(buffers);
+        let writer = Writer::new(output, &mut self.workspace.pool, limits.output_bytes as usize, ended, fuse);
+        let mut cx = Context::new(writer, events, control, name, limits, opened, now);
+        let result = body(protocol, &mut cx);
+        judge(result, &mut cx)?;
+        // The call may have been what `consume` waited for.
+        self.conn.needs_more = false;
+        Ok(())
+    }
+
+    fn on_undone(&mut self, undone: Undone<P::Error>, timers: bool) {
+        match undone {
+            Undone::Full(on) => self.conn.blocked = Some(Waiting { on, timers }),
+            Undone::Failed(failure) => self.fail(failure),
+        }
+    }
+
+    /// Waiting until all of it is free, not until enough is, bounds the replays of
+    /// a call to one: trying at every byte that leaves would be quadratic.
+    fn is_free(&self, resource: Resource) -> bool {
+        let output = self.conn.buffers.as_ref().map(|buffers| &buffers.output);
+        match resource {
+            Resource::Bytes => output.is_none_or(|output| output.bytes() == 0),
+            Resource::Files => output.is_none_or(|output| output.files() < self.conn.limits.files as usize),
+            Resource::Events => self.conn.events.is_empty(),
+        }
+    }
+
+    fn room_is_there(&self) -> bool {
+        let output = self.conn.buffers.as_ref().map(|buffers| &buffers.output);
+        match self.conn.control.room {
+            RoomRequest::None => false,
+            RoomRequest::Flushed => output.is_none_or(|output| output.is_empty()) && !self.conn.owes_wire(),
+            RoomRequest::Bytes(n) => {
+                let owed = output.map_or(0, |output| output.bytes());
+                owed + n <= self.conn.limits.output_bytes as usize
+            }
+        }
+    }
+}
+
+/// Commits the call, or undoes it. A refusal outranks what the call itself says:
+/// it may have been ignored.
+fn judge<P: Protocol, R>(
+    result: Result<R, Stop<P::Error>>,
+    cx: &mut Context<'_, P>,
+) -> Result<R, Undone<P::Error>> {
+    let undone = match (cx.writer.refusal, result) {
+        (None, Ok(value)) => return Ok(value),
+        (Some(Refusal::Full(resource)), _) => Undone::Full(resource),
+        (Some(Refusal::Limit(limit)), _) => Undone::Failed(Failure::Limit(limit)),
+        (Some(Refusal::Misuse(misuse)), _) => Undone::Failed(Failure::Misuse(misuse)),
+        (None, Err(Stop::Peer(error))) => Undone::Failed(Failure::Peer(error)),
+        (None, Err(Stop::Limit(limit))) => Undone::Failed(Failure::Limit(limit)),
+        (None, Err(Stop::Misuse(misuse))) => Undone::Failed(Failure::Misuse(misuse)),
+        (None, Err(Stop::Full(_))) => Undone::Failed(Failure::Misuse(Misuse::StaleFull)),
+    };
+    cx.roll_back();
+    Err(undone)
+}

@@ -1,0 +1,152 @@
+//! The way of the bytes when layers stand between transport and protocol.
+
+use super::{Connection, Due, Live, checked, lent};
+use crate::error::Blocked;
+use crate::layer::{Layer, Sink};
+use crate::output::MAX_SLICES;
+use crate::protocol::Protocol;
+
+/// Bytes of a file that go through the layers at a time: one TLS record.
+pub(super) const FILE_PIECE: usize = 16 * 1024;
+
+/// Encoded bytes that may wait for the transport before more are encoded.
+const WIRE_AHEAD: usize = 16 * 1024;
+
+impl<P: Protocol, L: Layer> Connection<P, L> {
+    pub(super) fn owes_wire(&self) -> bool {
+        self.buffers.as_ref().is_some_and(|buffers| buffers.wire_start < buffers.wire.len())
+    }
+}
+
+impl<P: Protocol, L: Layer> Live<'_, P, L> {
+    pub(super) fn open_layer(&mut self) {
+        if L::TRANSPARENT {
+            return;
+        }
+        let conn = &mut *self.conn;
+        let buffers = lent(&mut conn.buffers);
+        if let Err(error) = conn.layer.open(&mut Sink::unbounded(&mut buffers.wire)) {
+            self.layer_failed(error);
+        }
+    }
+
+    /// Reads into the wire scratch and lets the layers make plain bytes of it.
+    pub(super) fn fill_layered(
+        &mut self,
+        quota: usize,
+        read: impl FnOnce(&mut [u8]) -> Result<usize, Blocked>,
+    ) -> Result<usize, Blocked> {
+        let mut received = core::mem::take(&mut self.workspace.wire);
+        if received.len() < quota {
+            received.resize(quota, 0);
+        }
+        let result = read(&mut received[..quota]).map(|n| checked(n, quota));
+        if let Ok(n @ 1..) = result {
+            self.receive(&received[..n]);
+        }
+        self.workspace.wire = received;
+        result
+    }
+
+    /// Lets plain bytes out that a layer holds back. False when none came.
+    pub(super) fn receive_held(&mut self) -> bool {
+        !L::TRANSPARENT && self.conn.layer.is_holding() && self.receive(&[])
+    }
+
+    /// True when plain bytes came out, or the layer failed.
+    fn receive(&mut self, received: &[u8]) -> bool {
+        self.merge_carry();
+        let room = (self.conn.limits.input_bytes as usize).saturating_sub(self.workspace.scratch.unread().len());
+        let conn = &mut *self.conn;
+        let buffers = lent(&mut conn.buffers);
+        let plain = &mut self.workspace.plain;
+        plain.clear();
+        let result = conn.layer.receive(received, &mut Sink::new(plain, room), &mut Sink::unbounded(&mut buffers.wire));
+        if !plain.is_empty() {
+            self.workspace.scratch.push(plain);
+            conn.in_scratch = true;
+            conn.needs_more = false;
+        }
+        let moved = !plain.is_empty() || result.is_err();
+        if let Err(error) = result {
+            self.layer_failed(error);
+        }
+        moved
+    }
+
+    /// What the transport is to be offered next.
+    pub(super) fn due(&mut self) -> Due {
+        if L::TRANSPARENT {
+            let output = &self.conn.buffers().output;
+            return match output.front_file() {
+                Some(part) => Due::File(part),
+                None if output.bytes() > 0 => Due::Bytes { from_layers: false },
+                None => Due::Nothing,
+            };
+        }
+        if !self.conn.owes_wire() {
+            let buffers = self.conn.buffers();
+            buffers.wire.clear();
+            buffers.wire_start = 0;
+        }
+        let ahead = self.conn.buffers().wire.len() - self.conn.buffers().wire_start;
+        match self.encode(ahead) {
+            Due::Nothing if self.conn.owes_wire() => Due::Bytes { from_layers: true },
+            due @ (Due::Nothing | Due::Moved | Due::File(_) | Due::Bytes { .. }) => due,
+        }
+    }
+
+    /// Takes the front of the queue through the layers, unless enough waits already.
+    fn encode(&mut self, ahead: usize) -> Due {
+        if ahead >= WIRE_AHEAD {
+            return Due::Nothing;
+        }
+        let conn = &mut *self.conn;
+        let buffers = lent(&mut conn.buffers);
+        if buffers.wire.capacity() == 0 && !buffers.output.is_empty() {
+            buffers.wire = self.workspace.pool.take(WIRE_AHEAD);
+        }
+        let mut wire = Sink::unbounded(&mut buffers.wire);
+        let before = wire.room();
+        let part = buffers.output.front_file();
+        let result = if let Some(part) = part {
+            if self.workspace.file.is_empty() {
+                // Nothing encoded must wait behind a slow disk.
+                return if ahead > 0 { Due::Nothing } else { Due::File(part) };
+            }
+            conn.layer.send(&self.workspace.file, &mut wire)
+        } else if !buffers.output.is_empty() {
+            let mut slices: [&[u8]; MAX_SLICES] = [&[]; MAX_SLICES];
+            buffers.output.gather(&mut slices);
+            let piece = &slices[0][..slices[0].len().min(WIRE_AHEAD)];
+            conn.layer.send(piece, &mut wire)
+        } else {
+            conn.layer.flush(&mut wire).map(|()| 0)
+        };
+        let encoded = before > wire.room();
+        match result {
+            Err(error) => {
+                self.layer_failed(error);
+                Due::Moved
+            }
+            Ok(0) if encoded => Due::Moved,
+            Ok(0) => {
+                if !buffers.output.is_empty() {
+                    // The layer waits for the peer; so does the stall deadline.
+                    conn.io.stuck(self.now);
+                }
+                Due::Nothing
+            }
+            Ok(n) => {
+                if part.is_some() {
+                    self.workspace.file.drain(..n);
+                    let done = buffers.output.sent(n as u64);
+                    buffers.to_close.extend(done);
+                } else {
+                    buffers.output.wrote(n, &mut self.workspace.pool);
+                }
+                Due::Moved
+            }
+        }
+    }
+}

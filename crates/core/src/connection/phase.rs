@@ -1,0 +1,354 @@
+//! Every transition of a connection's phase, and nothing else changes it.
+
+use super::{Connection, Finish, Live, lent};
+use crate::close::{CloseReport, Reason};
+use crate::context::{Ending, FileGate};
+use crate::error::Failure;
+use crate::file::Opened;
+use crate::layer::{Layer, LayerError, Sink};
+use crate::limits::ERROR_REPLY_BYTES;
+use crate::output::Writer;
+use crate::protocol::{Protocol, Timer};
+use crate::reply::Reply;
+use crate::time::Time;
+use core::mem;
+
+/// Where a connection stands.
+///
+/// ```text
+///            open()          close asked for, or       all owed is sent
+///                            protocol error                 and half-closed
+///  ┌─────┐         ┌────────┐        ┌──────────┐          ┌───────────┐
+///  │ New │ ──────▶ │ Active │ ─────▶ │ Flushing │ ───────▶ │ Lingering │
+///  └─────┘         └────────┘        └──────────┘          └───────────┘
+///     │                │                  │ the peer has ended   │ the peer ends,
+///     │                │                  │ already              │ or a bound is met
+///     │  abort, reset, │ stall, failed    ▼                      ▼
+///     │  file ─────────┴──────────▶ ┌─────────┐ report taken ┌────────┐
+///     └───────────────────────────▶ │ Closing │ ───────────▶ │ Closed │
+///                                   └─────────┘              └────────┘
+/// ```
+///
+/// Handlers are called in `New` and `Active` only. In `Flushing` and `Lingering`
+/// input is read and discarded, within bounds: unread input would turn our close
+/// into a reset that destroys the last reply, and a peer that writes before it
+/// reads would never take it.
+#[derive(Debug)]
+pub(super) enum Phase<E> {
+    New,
+    Active,
+    Flushing(End<E>),
+    Lingering(End<E>),
+    /// The report is ready; events and files go first.
+    Closing(Reason<E>),
+    Closed,
+}
+
+/// A close that is under way.
+#[derive(Debug)]
+pub(super) struct End<E> {
+    pub(super) reason: Reason<E>,
+    /// Input that may still be discarded, in bytes.
+    pub(super) discard_left: u32,
+    /// When discarding stops.
+    pub(super) until: Time,
+}
+
+/// Our side of the end of input. A peer can end in every phase.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum InputEnd {
+    Open,
+    /// The transport said so; the protocol has not heard yet.
+    Ended,
+    Delivered,
+}
+
+/// The end of our direction: asked for by a half-close or a close, then passed
+/// on behind the last byte.
+///
+/// ```text
+///  Open ──▶ Asked ──all sent──▶ Sealed ──layers' end sent──▶ Done
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OutputEnd {
+    Open,
+    Asked,
+    Sealed,
+    Done,
+}
+
+/// What the application asks for, beside commands. Ordered: it only grows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Asked {
+    Nothing,
+    Drain,
+    Close,
+}
+
+impl<E> Phase<E> {
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Phase::New => "new",
+            Phase::Active => "active",
+            Phase::Flushing(_) => "flushing",
+            Phase::Lingering(_) => "lingering",
+            Phase::Closing(_) => "closing",
+            Phase::Closed => "closed",
+        }
+    }
+}
+
+impl<P: Protocol, L: Layer> Connection<P, L> {
+    /// The one place a phase changes.
+    fn set_phase(&mut self, phase: Phase<P::Error>) {
+        debug_assert!(!matches!(self.phase, Phase::Closed), "nothing follows the close");
+        debug_assert!(
+            !matches!((&self.phase, &phase), (Phase::Closing(_), p) if !matches!(p, Phase::Closed)),
+            "a report that is ready is only taken"
+        );
+        self.phase = phase;
+    }
+
+    pub(super) fn on_open(&mut self, now: Time) {
+        debug_assert!(matches!(self.phase, Phase::New));
+        self.io.last_move = now;
+        self.set_phase(Phase::Active);
+    }
+
+    /// The report, once everything that goes before it is out.
+    pub(super) fn take_close_report(&mut self) -> Option<CloseReport<P::Error>> {
+        if !matches!(self.phase, Phase::Closing(_)) {
+            return None;
+        }
+        match mem::replace(&mut self.phase, Phase::Closed) {
+            Phase::Closing(reason) => Some(CloseReport { reason, counters: self.io.counters }),
+            Phase::New | Phase::Active | Phase::Flushing(_) | Phase::Lingering(_) | Phase::Closed => None,
+        }
+    }
+
+    /// Input that nobody will see.
+    pub(super) fn discard_input(&mut self, n: usize) {
+        self.io.counters.discarded += n as u64;
+        match &mut self.phase {
+            Phase::Flushing(end) | Phase::Lingering(end) => {
+                end.discard_left = end.discard_left.saturating_sub(u32::try_from(n).unwrap_or(u32::MAX));
+            }
+            Phase::New | Phase::Active | Phase::Closing(_) | Phase::Closed => {}
+        }
+    }
+}
+
+impl<P: Protocol, L: Layer> Live<'_, P, L> {
+    /// A handler gave up, or a bound was met: last words, then the postponed close.
+    pub(super) fn fail(&mut self, failure: Failure<P::Error>) {
+        if self.conn.output_end == OutputEnd::Open {
+            self.push_error_reply(&failure);
+        }
+        self.begin_close(match failure {
+            Failure::Peer(error) => Reason::Peer(error),
+            Failure::Limit(limit) => Reason::Limit(limit),
+            Failure::Misuse(misuse) => Reason::Misuse(misuse),
+        });
+    }
+
+    fn push_error_reply(&mut self, failure: &Failure<P::Error>) {
+        let mut kept = self.workspace.pool.take(ERROR_REPLY_BYTES);
+        let mut reply = Reply::new(&mut kept);
+        self.conn.protocol.error_reply(failure, &mut reply);
+        reply.finish();
+        let cap = self.conn.limits.output_bytes as usize + ERROR_REPLY_BYTES;
+        let pool = &mut self.workspace.pool;
+        let mut no_fuse = 0;
+        let written = Writer::new(&mut self.conn.buffers().output, pool, cap, false, &mut no_fuse).write(&kept);
+        debug_assert!(written.is_ok(), "the reserve is kept for exactly this");
+        pool.give(kept);
+    }
+
+    /// From now on nothing is handled; what is owed is sent, then the end.
+    pub(super) fn begin_close(&mut self, reason: Reason<P::Error>) {
+        debug_assert!(matches!(self.conn.phase, Phase::New | Phase::Active));
+        self.forget_inputs();
+        if self.conn.output_end == OutputEnd::Open {
+            self.conn.output_end = OutputEnd::Asked;
+        }
+        let Connection { limits, .. } = &*self.conn;
+        let until = match limits.linger_ms {
+            0 => self.now,
+            ms => self.now.after_ms(ms),
+        };
+        let discard_left = limits.linger_bytes;
+        self.conn.set_phase(Phase::Flushing(End { reason, discard_left, until }));
+    }
+
+    /// Ends now: what is owed is dropped. Harmless after the close.
+    pub(super) fn end_now(&mut self, reason: Reason<P::Error>) {
+        if matches!(self.conn.phase, Phase::Closing(_) | Phase::Closed) {
+            return;
+        }
+        self.forget_inputs();
+        self.drop_output();
+        let buffers = self.conn.buffers();
+        let unsent = (buffers.wire.len() - buffers.wire_start) as u64;
+        buffers.wire_start = buffers.wire.len();
+        self.conn.io.counters.unsent += unsent;
+        self.conn.set_phase(Phase::Closing(reason));
+    }
+
+    /// A layer gave up. What it still has to say is sent, what it did not take is not.
+    pub(super) fn layer_failed(&mut self, error: LayerError) {
+        match self.conn.phase {
+            Phase::New | Phase::Active => self.begin_close(Reason::Layer(error)),
+            Phase::Flushing(_) | Phase::Lingering(_) | Phase::Closing(_) | Phase::Closed => {}
+        }
+        self.drop_output();
+        if matches!(self.conn.output_end, OutputEnd::Open | OutputEnd::Asked) {
+            self.conn.output_end = OutputEnd::Sealed;
+        }
+    }
+
+    /// The transport failed. When everything was sent already, the close that was
+    /// under way stands: a peer that resets instead of ending has lost nothing.
+    pub(super) fn transport_failed(&mut self, error: crate::error::TransportError) {
+        let reason = match mem::replace(&mut self.conn.phase, Phase::Active) {
+            Phase::Lingering(end) => end.reason,
+            phase @ (Phase::New | Phase::Active | Phase::Flushing(_) | Phase::Closing(_) | Phase::Closed) => {
+                self.conn.phase = phase;
+                Reason::Transport(error)
+            }
+        };
+        self.end_now(reason);
+    }
+
+    pub(super) fn on_input_end(&mut self) {
+        if self.conn.input_end != InputEnd::Open {
+            return;
+        }
+        self.conn.input_end = InputEnd::Ended;
+        if let Err(error) = self.conn.layer.receive_end() {
+            self.layer_failed(error);
+        }
+    }
+
+    /// An answer that comes too late closes its file.
+    pub(super) fn on_file_answer(&mut self, opened: Opened) {
+        match self.conn.phase {
+            Phase::New | Phase::Active => self.conn.control.gate = FileGate::Answered(opened),
+            Phase::Flushing(_) | Phase::Lingering(_) | Phase::Closing(_) | Phase::Closed => {
+                self.conn.control.gate = FileGate::Idle;
+                if opened.result.is_ok() {
+                    self.conn.buffers().to_close.push_back(opened.id);
+                }
+            }
+        }
+    }
+
+    /// Acts on what a committed call asked for.
+    pub(super) fn on_commit(&mut self) {
+        match self.conn.control.ending {
+            Ending::Open => {}
+            Ending::HalfClose => {
+                if self.conn.output_end == OutputEnd::Open {
+                    self.conn.output_end = OutputEnd::Asked;
+                }
+            }
+            Ending::Close => self.begin_close(Reason::Finished),
+            Ending::Abort => self.end_now(Reason::Aborted),
+        }
+    }
+
+    /// Nothing is due: the output may have an end, and the phase with it.
+    pub(super) fn finish_output(&mut self) -> Finish {
+        if !self.conn.buffers().output.is_empty() || self.conn.buffers().wire_start < self.conn.buffers().wire.len() {
+            return Finish::Nothing;
+        }
+        match self.conn.output_end {
+            OutputEnd::Asked => {
+                self.conn.output_end = OutputEnd::Sealed;
+                if !L::TRANSPARENT {
+                    let conn = &mut *self.conn;
+                    let buffers = lent(&mut conn.buffers);
+                    if let Err(error) = conn.layer.send_end(&mut Sink::unbounded(&mut buffers.wire)) {
+                        self.layer_failed(error);
+                    }
+                }
+                Finish::Moved
+            }
+            OutputEnd::Sealed => {
+                self.conn.output_end = OutputEnd::Done;
+                match self.conn.phase {
+                    Phase::Flushing(_) if !self.may_linger() => Finish::Moved,
+                    Phase::New | Phase::Active | Phase::Flushing(_) => Finish::HalfClose,
+                    Phase::Lingering(_) | Phase::Closing(_) | Phase::Closed => Finish::Moved,
+                }
+            }
+            OutputEnd::Done => self.finish_phase(),
+            OutputEnd::Open => Finish::Nothing,
+        }
+    }
+
+    fn finish_phase(&mut self) -> Finish {
+        let may_linger = self.may_linger();
+        match mem::replace(&mut self.conn.phase, Phase::Active) {
+            Phase::Flushing(end) if may_linger => {
+                self.conn.set_phase(Phase::Lingering(end));
+                Finish::Moved
+            }
+            Phase::Flushing(End { reason, .. }) => {
+                self.end_now(reason);
+                Finish::Moved
+            }
+            Phase::Lingering(End { reason, .. }) if !may_linger => {
+                self.end_now(reason);
+                Finish::Moved
+            }
+            phase @ (Phase::New | Phase::Active | Phase::Lingering(_) | Phase::Closing(_) | Phase::Closed) => {
+                self.conn.phase = phase;
+                Finish::Nothing
+            }
+        }
+    }
+
+    /// There may be input that a close would turn into a reset.
+    fn may_linger(&self) -> bool {
+        match &self.conn.phase {
+            Phase::Flushing(end) | Phase::Lingering(end) => {
+                self.conn.input_end == InputEnd::Open && end.discard_left > 0 && self.now < end.until
+            }
+            Phase::New | Phase::Active | Phase::Closing(_) | Phase::Closed => false,
+        }
+    }
+
+    /// No handler will be called again: what waits for one is dropped.
+    fn forget_inputs(&mut self) {
+        let unread = self.unread().len() as u64;
+        self.conn.io.counters.discarded += unread;
+        self.workspace.scratch.clear();
+        let Connection { buffers, control, .. } = &mut *self.conn;
+        let buffers = lent(buffers);
+        buffers.drop_carry(&mut self.workspace.pool);
+        control.timers = [Time::NEVER; Timer::COUNT];
+        match control.gate {
+            FileGate::Asked(_) => {
+                buffers.name.clear();
+                control.gate = FileGate::Idle;
+            }
+            FileGate::Answered(opened) => {
+                if opened.result.is_ok() {
+                    buffers.to_close.push_back(opened.id);
+                }
+                control.gate = FileGate::Idle;
+            }
+            // The answer is still to come and will be closed then.
+            FileGate::InFlight(_) | FileGate::Idle => {}
+        }
+        self.conn.in_scratch = false;
+        self.conn.command = None;
+        self.conn.blocked = None;
+    }
+
+    fn drop_output(&mut self) {
+        let Connection { buffers, io, .. } = &mut *self.conn;
+        let buffers = lent(buffers);
+        io.counters.unsent += buffers.output.discard(&mut buffers.to_close, &mut self.workspace.pool);
+    }
+}

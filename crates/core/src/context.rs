@@ -1,0 +1,363 @@
+//! What a handler may do: one transaction on one connection.
+
+use crate::error::{Misuse, Stop};
+use crate::file::{FileId, Opened};
+use crate::limits::{Limit, Limits};
+use crate::output::{Refusal, Refused, Reserved, Resource, Writer, integers};
+use crate::protocol::{Protocol, Timer};
+use crate::time::Time;
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use bytes::Bytes;
+use core::fmt;
+
+/// Everything a handler can ask for besides output and events. Plain data, so
+/// undoing a call is putting a copy back.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Control {
+    pub(crate) timers: [Time; Timer::COUNT],
+    pub(crate) gate: FileGate,
+    pub(crate) room: RoomRequest,
+    pub(crate) next_file: u32,
+    pub(crate) ending: Ending,
+    pub(crate) read_enabled: bool,
+}
+
+impl Control {
+    pub(crate) const NEW: Control = Control {
+        timers: [Time::NEVER; Timer::COUNT],
+        gate: FileGate::Idle,
+        room: RoomRequest::None,
+        next_file: 0,
+        ending: Ending::Open,
+        read_enabled: true,
+    };
+}
+
+/// The barrier around an open: no input and no command until it is answered.
+///
+/// ```text
+///        open_file          poll: OpenFile        handle_file          file() commits
+///  Idle ───────────▶ Asked ───────────────▶ InFlight ────────▶ Answered ─────────────▶ Idle
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FileGate {
+    Idle,
+    Asked(FileId),
+    InFlight(FileId),
+    Answered(Opened),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RoomRequest {
+    None,
+    /// When this many bytes fit.
+    Bytes(usize),
+    /// When nothing is owed.
+    Flushed,
+}
+
+/// How far the protocol itself wants the connection to end. Ordered: it only grows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Ending {
+    Open,
+    /// No more output from us, input goes on.
+    HalfClose,
+    /// Close after the flush.
+    Close,
+    /// Close now.
+    Abort,
+}
+
+/// The handler's side of a connection, for the length of one call.
+///
+/// Everything done here is undone when the call fails. After the first refusal
+/// (no room, a limit) every further request is refused as well, and the call is
+/// undone even when the handler ignores it and returns `Ok`.
+pub struct Context<'a, P: Protocol> {
+    pub(crate) writer: Writer<'a>,
+    pub(crate) events: &'a mut VecDeque<P::Event>,
+    pub(crate) events_cap: usize,
+    pub(crate) files_cap: usize,
+    pub(crate) events_mark: usize,
+    pub(crate) control: &'a mut Control,
+    /// The control as it was before this call first touched it.
+    pub(crate) saved: Option<Control>,
+    pub(crate) name: &'a mut Vec<u8>,
+    /// The file this call may stream.
+    pub(crate) opened: Option<Opened>,
+    pub(crate) now: Time,
+}
+
+impl<'a, P: Protocol> Context<'a, P> {
+    #[inline]
+    pub(crate) fn new(
+        writer: Writer<'a>,
+        events: &'a mut VecDeque<P::Event>,
+        control: &'a mut Control,
+        name: &'a mut Vec<u8>,
+        limits: &Limits,
+        opened: Option<Opened>,
+        now: Time,
+    ) -> Context<'a, P> {
+        Context {
+            events_mark: events.len(),
+            events_cap: limits.events as usize,
+            files_cap: limits.files as usize,
+            writer,
+            events,
+            control,
+            saved: None,
+            name,
+            opened,
+            now,
+        }
+    }
+
+    /// The time of this turn, as the driver told it.
+    #[must_use]
+    pub fn now(&self) -> Time {
+        self.now
+    }
+
+    /// Appends `data` to the output.
+    ///
+    /// # Errors
+    /// [`Stop::Full`] when it does not fit now (back-pressure; hand it on with
+    /// `?`), [`Stop::Limit`] when it could never fit.
+    #[inline]
+    pub fn write(&mut self, data: &[u8]) -> Result<(), Stop<P::Error>> {
+        self.writer.write(data).map_err(Refused::into_stop)
+    }
+
+    /// Appends bytes without copying them, if they are long enough for that to pay.
+    ///
+    /// # Errors
+    /// As [`Context::write`]; shared bytes count like any others.
+    pub fn write_shared(&mut self, data: Bytes) -> Result<(), Stop<P::Error>> {
+        self.writer.write_shared(data).map_err(Refused::into_stop)
+    }
+
+    /// Appends formatted text: what `write!(cx, …)` calls (row W10).
+    ///
+    /// # Errors
+    /// As [`Context::write`].
+    ///
+    /// # Panics
+    /// When a `Display` implementation returns an error of its own.
+    pub fn write_fmt(&mut self, args: fmt::Arguments<'_>) -> Result<(), Stop<P::Error>> {
+        self.writer.write_fmt(args).map_err(Refused::into_stop)
+    }
+
+    /// Appends an integer in decimal, without going through `fmt`.
+    ///
+    /// # Errors
+    /// As [`Context::write`].
+    #[inline]
+    pub fn decimal(&mut self, n: impl itoa::Integer) -> Result<(), Stop<P::Error>> {
+        self.writer.decimal(n).map_err(Refused::into_stop)
+    }
+
+    integers!(Stop<P::Error>);
+
+    /// Leaves room for `n` bytes that are known only later in this call.
+    ///
+    /// # Errors
+    /// As [`Context::write`].
+    ///
+    /// # Panics
+    /// When `n` is over 8.
+    pub fn reserve(&mut self, n: usize) -> Result<Reserved, Stop<P::Error>> {
+        self.writer.reserve(n).map_err(Refused::into_stop)
+    }
+
+    /// The bare output of this call, for a codec that knows no protocol.
+    pub fn writer(&mut self) -> &mut Writer<'a> {
+        &mut self.writer
+    }
+
+    /// Bytes that fit now.
+    #[must_use]
+    pub fn available(&self) -> usize {
+        self.writer.room()
+    }
+
+    /// Asks for a call of [`Protocol::room`] when `bytes` fit, or, with `None`,
+    /// when nothing is owed any more ("I want to write n", n optional; row B12).
+    /// A later request replaces an earlier one. More than the output bound is
+    /// taken as the bound.
+    pub fn request_room(&mut self, bytes: Option<usize>) {
+        let cap = self.writer.cap;
+        self.change().room = bytes.map_or(RoomRequest::Flushed, |n| RoomRequest::Bytes(n.min(cap)));
+    }
+
+    /// Tells the application something.
+    ///
+    /// # Errors
+    /// [`Stop::Full`] while [`Limits::events`](crate::Limits::events) are waiting,
+    /// [`Stop::Limit`] when one call emits more than that.
+    pub fn emit(&mut self, event: P::Event) -> Result<(), Stop<P::Error>> {
+        self.still_going()?;
+        if self.events.len() < self.events_cap {
+            self.events.push_back(event);
+            return Ok(());
+        }
+        // Nothing was waiting before this call, so waiting would not help it.
+        let refusal = if self.events_mark == 0 {
+            Refusal::Limit(Limit::Events(self.events_cap))
+        } else {
+            Refusal::Full(Resource::Events)
+        };
+        Err(self.writer.refuse(refusal).into_stop())
+    }
+
+    /// Asks for a file by name; [`Protocol::file`] brings the answer.
+    ///
+    /// Until then no input and no command is handled. What a name means (below
+    /// which root it lies) is up to the driver; it is bytes here.
+    ///
+    /// # Errors
+    /// [`Stop::Full`] while [`Limits::files`](crate::Limits::files) are queued,
+    /// [`Stop::Limit`] for a second file in one call.
+    pub fn open_file(&mut self, name: &[u8]) -> Result<FileId, Stop<P::Error>> {
+        self.still_going()?;
+        if self.control.gate != FileGate::Idle {
+            return Err(self.writer.refuse(Refusal::Limit(Limit::Opens)).into_stop());
+        }
+        if self.writer.output.files() >= self.files_cap {
+            return Err(self.writer.refuse(Refusal::Full(Resource::Files)).into_stop());
+        }
+        self.name.clear();
+        self.name.extend_from_slice(name);
+        let control = self.change();
+        let id = FileId(control.next_file);
+        control.next_file = control.next_file.checked_add(1).expect("a connection opens fewer than 2^32 files");
+        control.gate = FileGate::Asked(id);
+        Ok(id)
+    }
+
+    /// Queues `len` bytes of the file from `offset` on, behind what was written so
+    /// far. Only inside the [`Protocol::file`] call that brought the file; more
+    /// than one part may be queued. The file is never read into memory (row B11).
+    ///
+    /// # Errors
+    /// [`Stop::Misuse`] when the file is not the one at hand, or ends before the range.
+    pub fn stream_file(&mut self, id: FileId, offset: u64, len: u64) -> Result<(), Stop<P::Error>> {
+        let whole = match self.opened {
+            Some(Opened { id: at_hand, result: Ok(whole) }) if at_hand == id => whole,
+            Some(_) | None => return Err(self.writer.refuse(Refusal::Misuse(Misuse::FileRange)).into_stop()),
+        };
+        if offset.checked_add(len).is_none_or(|end| end > whole) {
+            return Err(self.writer.refuse(Refusal::Misuse(Misuse::FileRange)).into_stop());
+        }
+        self.writer.push_file(id, offset, len).map_err(Refused::into_stop)
+    }
+
+    /// Arms a timer, or moves it. [`Time::NEVER`] disarms it.
+    pub fn set_timer(&mut self, timer: Timer, deadline: Time) {
+        if self.control.timers[timer.index()] != deadline {
+            self.change().timers[timer.index()] = deadline;
+        }
+    }
+
+    /// Disarms a timer.
+    pub fn clear_timer(&mut self, timer: Timer) {
+        self.set_timer(timer, Time::NEVER);
+    }
+
+    /// Stops handling input, and reading it: the kernel slows the peer down (row A6).
+    pub fn disable_read(&mut self) {
+        self.change().read_enabled = false;
+    }
+
+    /// Takes back [`Context::disable_read`].
+    pub fn enable_read(&mut self) {
+        self.change().read_enabled = true;
+    }
+
+    /// Ends our direction once everything written so far is sent; input goes on.
+    /// A later write is [`Misuse::WriteAfterEnd`].
+    pub fn half_close(&mut self) {
+        self.end(Ending::HalfClose);
+        self.writer.ended = true;
+    }
+
+    /// Closes the connection once everything written so far is sent. Input that
+    /// was not handled yet is discarded; no handler is called any more.
+    pub fn close(&mut self) {
+        self.end(Ending::Close);
+    }
+
+    /// Ends the connection now. What is owed is dropped, this call's output too.
+    pub fn abort(&mut self) {
+        self.end(Ending::Abort);
+    }
+
+    /// Makes a limit that a framing found into the error of this call.
+    ///
+    /// # Errors
+    /// The limit, as [`Stop::Limit`].
+    pub fn check<T>(&self, found: Result<T, Limit>) -> Result<T, Stop<P::Error>> {
+        found.map_err(Stop::Limit)
+    }
+
+    /// Makes the result of a codec's writing into the result of this call.
+    ///
+    /// # Errors
+    /// As [`Context::write`].
+    pub fn wrote(&self, result: Result<(), Refused>) -> Result<(), Stop<P::Error>> {
+        result.map_err(Refused::into_stop)
+    }
+
+    fn end(&mut self, ending: Ending) {
+        if self.control.ending < ending {
+            self.change().ending = ending;
+        }
+    }
+
+    #[inline]
+    pub(crate) fn change(&mut self) -> &mut Control {
+        self.saved.get_or_insert(*self.control);
+        self.control
+    }
+
+    /// An earlier refusal of this call refuses everything after it.
+    fn still_going(&self) -> Result<(), Stop<P::Error>> {
+        match self.writer.refusal {
+            Some(refusal) => Err(Refused(refusal).into_stop()),
+            None => Ok(()),
+        }
+    }
+
+    /// Starts the next transaction.
+    #[inline]
+    pub(crate) fn begin(&mut self) {
+        self.writer.begin();
+        self.events_mark = self.events.len();
+        self.saved = None;
+    }
+
+    /// Did the call since [`Context::begin`] change more than output and events?
+    #[inline]
+    pub(crate) fn is_changed(&self) -> bool {
+        self.saved.is_some()
+    }
+
+    #[cold]
+    pub(crate) fn roll_back(&mut self) {
+        self.writer.roll_back();
+        self.events.truncate(self.events_mark);
+        if let Some(control) = self.saved.take() {
+            *self.control = control;
+        }
+        if !matches!(self.control.gate, FileGate::Asked(_)) {
+            self.name.clear();
+        }
+    }
+}
+
+impl<P: Protocol> fmt::Debug for Context<'_, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context").field("now", &self.now).field("writer", &self.writer).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,91 @@
+//! The bounds of one connection, and the name of the one that was met.
+
+use core::fmt;
+
+/// Kept free for [`Protocol::error_reply`](crate::Protocol::error_reply) beside
+/// the output bound, in bytes: a full queue never swallows the reason for a close.
+pub const ERROR_REPLY_BYTES: usize = 512;
+
+/// The bounds of one connection.
+///
+/// A protocol names its own in [`Protocol::LIMITS`](crate::Protocol::LIMITS);
+/// whoever makes the connection may pass others. Small on purpose: every idle
+/// connection carries one.
+///
+/// Bound: a connection holds at most `input_bytes + output_bytes +
+/// `[`ERROR_REPLY_BYTES`] bytes of data; a stack of layers may hold one input
+/// slot and one record more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of input that may wait for a message to be whole. A message that is
+    /// not whole at this size is refused with [`Limit::Input`].
+    pub input_bytes: u32,
+    /// Bytes of output that may wait for the peer. File contents do not count:
+    /// they are never held.
+    pub output_bytes: u32,
+    /// Bytes of input discarded after a close was decided, before reading stops.
+    pub linger_bytes: u32,
+    /// How long input is discarded after a close was decided, in milliseconds.
+    /// The wait for the peer's own end is part of it. 0: not at all.
+    pub linger_ms: u32,
+    /// Output is owed and the peer took nothing for this long: the connection ends
+    /// as [`Reason::Stalled`](crate::Reason::Stalled). 0: never.
+    pub stall_ms: u32,
+    /// Not a byte moved, in either direction, for this long: [`Limit::Idle`].
+    /// File bytes are bytes. 0: never.
+    pub idle_ms: u32,
+    /// Events that may wait for the application.
+    pub events: u16,
+    /// Files that may stand in the output at once; each holds a descriptor.
+    pub files: u16,
+}
+
+impl Limits {
+    /// 10 KiB of input and 256 KiB of output, the figures of seed 000.
+    pub const DEFAULT: Limits = Limits {
+        input_bytes: 10 * 1024,
+        output_bytes: 256 * 1024,
+        linger_bytes: 1024 * 1024,
+        linger_ms: 5_000,
+        stall_ms: 60_000,
+        idle_ms: 0,
+        events: 64,
+        files: 8,
+    };
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits::DEFAULT
+    }
+}
+
+/// A bound of ours that was met, and its value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// A message was not whole within this many bytes of input.
+    Input(usize),
+    /// A frame announced or needed more than this many bytes.
+    Frame(usize),
+    /// One handler call wrote more than this many bytes: it could never fit.
+    Output(usize),
+    /// One handler call emitted more than this many events.
+    Events(usize),
+    /// One handler call asked for a file while it had one open already.
+    Opens,
+    /// Nothing moved for this many milliseconds.
+    Idle(u32),
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Limit::Input(n) => write!(f, "message longer than the input limit of {n} bytes"),
+            Limit::Frame(n) => write!(f, "frame longer than {n} bytes"),
+            Limit::Output(n) => write!(f, "one reply longer than the output limit of {n} bytes"),
+            Limit::Events(n) => write!(f, "more than {n} events in one call"),
+            Limit::Opens => write!(f, "more than one file asked for in one call"),
+            Limit::Idle(ms) => write!(f, "nothing moved for {ms} ms"),
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! The one loop: performs actions on a non-blocking transport until there is
+//! nothing to do, or the budget is spent. Every driver calls it; a driver adds
+//! only how it waits.
+
+use crate::action::{Action, OpenFile, Wait};
+use crate::close::CloseReport;
+use crate::connection::{Live, Read};
+use crate::error::{Blocked, FileError};
+use crate::file::FileId;
+use crate::layer::Layer;
+use crate::protocol::Protocol;
+
+/// A real or simulated socket, non-blocking, and the files that go through it.
+pub trait Transport {
+    /// A read that does not fill its slot has emptied the transport, so the read
+    /// that would only say so is saved. True for stream sockets on epoll while no
+    /// hang-up was signalled (see [`Ready::hang_up`]); not for poll(2), pipes or
+    /// terminals.
+    fn short_read_exhausts(&self) -> bool;
+
+    /// Reads into `slot`, which is not empty. 0 is the end of input.
+    ///
+    /// # Errors
+    /// [`Blocked`]. An interrupted call is repeated by the transport itself.
+    fn try_read(&mut self, slot: &mut [u8]) -> Result<usize, Blocked>;
+
+    /// Writes from the front of `slices`, 1 to 16 of them. `more`: something
+    /// follows right behind (a hint).
+    ///
+    /// # Errors
+    /// As [`Transport::try_read`].
+    fn try_write_vectored(&mut self, slices: &[&[u8]], more: bool) -> Result<usize, Blocked>;
+
+    /// Sends from an open file. 0 means the file ended early.
+    ///
+    /// # Errors
+    /// [`SendFileError`], which says whether the transport or the file is at fault.
+    fn try_send_file(&mut self, id: FileId, offset: u64, len: u64) -> Result<u64, SendFileError>;
+
+    /// Reads from an open file, for a layer. 0 means the file ended early.
+    ///
+    /// # Errors
+    /// The file's.
+    fn read_file(&mut self, id: FileId, offset: u64, slot: &mut [u8]) -> Result<usize, FileError>;
+
+    /// Opens a file, or says that the answer comes later, through
+    /// [`Live::handle_file`].
+    fn open_file(&mut self, request: &OpenFile<'_>) -> Opening;
+
+    /// Forgets a file.
+    fn close_file(&mut self, id: FileId);
+
+    /// Ends our direction. Errors show in the next read or write.
+    fn half_close(&mut self);
+
+    /// Reading was enabled or disabled. Drivers whose poller is edge-triggered
+    /// need not care: they do not read, and the kernel slows the peer down.
+    fn on_reading(&mut self, enabled: bool) {
+        let _ = enabled;
+    }
+}
+
+/// Why a file part was not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SendFileError {
+    /// The transport's fault, or just not now.
+    Output(Blocked),
+    /// The file's fault.
+    File(FileError),
+}
+
+/// What came of asking for a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opening {
+    /// The answer: its length in bytes, or why not.
+    Done(Result<u64, FileError>),
+    /// The driver answers in a later turn.
+    Later,
+}
+
+/// What the driver's poller said and reading has not used up yet. Kept beside
+/// the connection, from turn to turn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ready {
+    /// There may be input.
+    pub read: bool,
+    /// The poller signalled a hang-up: a short read does not mean "nothing left".
+    pub hang_up: bool,
+}
+
+impl Ready {
+    /// Nothing is known, so everything is tried once.
+    pub const UNKNOWN: Ready = Ready { read: true, hang_up: false };
+}
+
+/// How much one connection may move before others get their turn (FAULTS 22).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    bytes: usize,
+}
+
+impl Budget {
+    /// 1 MiB: sixteen reads, or a few full socket buffers of a file.
+    pub const DEFAULT: Budget = Budget::bytes(1 << 20);
+
+    /// What an action costs beside its bytes, so that small ones run out too.
+    const PER_ACTION: usize = 64;
+
+    /// A budget of this many bytes, either direction. The turn ends after the
+    /// action that passes it.
+    #[must_use]
+    pub const fn bytes(bytes: usize) -> Budget {
+        Budget { bytes }
+    }
+
+    fn spend(&mut self, n: usize) {
+        self.bytes = self.bytes.saturating_sub(n.saturating_add(Budget::PER_ACTION));
+    }
+
+    const fn is_spent(self) -> bool {
+        self.bytes == 0
+    }
+}
+
+/// Why a turn ended.
+#[derive(Debug)]
+pub enum Turn<Event, Error> {
+    /// Hand this to the application, then go on with the turn.
+    Event(Event),
+    /// Wait for this.
+    Wait(Wait),
+    /// The budget is spent: others first, then again, without waiting.
+    Again,
+    /// Close the transport. Nothing follows.
+    Closed(CloseReport<Error>),
+}
+
+/// Performs actions until there is nothing to do.
+///
+/// An event leaves by value, with the turn unfinished: handle it and call again
+/// with the same budget.
+///
+/// Bound: [`Budget`] bytes, plus one action.
+pub fn turn<P: Protocol, L: Layer, T: Transport>(
+    live: &mut Live<'_, P, L>,
+    transport: &mut T,
+    ready: &mut Ready,
+    budget: &mut Budget,
+) -> Turn<P::Event, P::Error> {
+    loop {
+        if budget.is_spent() {
+            return Turn::Again;
+        }
+        let answer = match live.poll() {
+            Action::Write(write) => {
+                match write.with_slices(|slices, more| transport.try_write_vectored(slices, more)) {
+                    Ok(n) => {
+                        budget.spend(n);
+                        write.wrote(n);
+                    }
+                    Err(Blocked::WouldBlock) => write.blocked(),
+                    Err(Blocked::Failed(error)) => write.failed(error),
+                }
+                continue;
+            }
+            Action::StreamFile(part) => {
+                match transport.try_send_file(part.id(), part.offset(), part.len()) {
+                    Ok(0) => part.file_failed(FileError::Truncated),
+                    Ok(n) => {
+                        budget.spend(usize::try_from(n).unwrap_or(usize::MAX));
+                        part.sent(n);
+                    }
+                    Err(SendFileError::Output(Blocked::WouldBlock)) => part.blocked(),
+                    Err(SendFileError::Output(Blocked::Failed(error))) => part.failed(error),
+                    Err(SendFileError::File(error)) => part.file_failed(error),
+                }
+                continue;
+            }
+            Action::ReadFile(part) => {
+                let (id, offset) = (part.id(), part.offset());
+                part.read_with(|slot| transport.read_file(id, offset, slot));
+                budget.spend(0);
+                continue;
+            }
+            Action::OpenFile(request) => {
+                budget.spend(0);
+                (request.id(), transport.open_file(&request))
+            }
+            Action::CloseFile(id) => {
+                transport.close_file(id);
+                continue;
+            }
+            Action::Event(event) => {
+                budget.spend(0);
+                return Turn::Event(event);
+            }
+            Action::HalfClose => {
+                transport.half_close();
+                continue;
+            }
+            Action::EnableRead => {
+                transport.on_reading(true);
+                continue;
+            }
+            Action::DisableRead => {
+                transport.on_reading(false);
+                continue;
+            }
+            Action::Close(report) => return Turn::Closed(report),
+            Action::Wait(wait) => {
+                if !wait.read || !ready.read {
+                    return Turn::Wait(wait);
+                }
+                match live.read_with(|slot| transport.try_read(slot)) {
+                    Read::Bytes { n, filled } => {
+                        budget.spend(n);
+                        ready.read = filled || ready.hang_up || !transport.short_read_exhausts();
+                    }
+                    Read::WouldBlock | Read::End | Read::Failed => ready.read = false,
+                    Read::NotWanted => return Turn::Wait(wait),
+                }
+                continue;
+            }
+        };
+        if let (id, Opening::Done(result)) = answer {
+            live.handle_file(id, result).expect("the file was asked for in this turn, and nothing came between");
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! What a worker lends a connection for one turn: the input scratch, and a pool
+//! of blocks and queues. An idle connection owns none of it.
+
+use crate::output::Buffers;
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+/// Memory one worker thread shares between all its connections.
+///
+/// A turn is synchronous, so one per thread is enough; a thread-local serves
+/// runtimes that move tasks between threads.
+///
+/// Bound: keeps at most [`Workspace::POOL_BYTES`] of unused blocks; what comes
+/// back beyond that is freed, so pools do not drift as tasks migrate.
+#[derive(Debug, Default)]
+pub struct Workspace {
+    /// Input of the connection whose turn it is lies in `start..end`.
+    pub(crate) scratch: Scratch,
+    /// What came from the transport and is to go through the layers.
+    pub(crate) wire: Vec<u8>,
+    /// What the layers made of it.
+    pub(crate) plain: Vec<u8>,
+    /// A piece of a file on its way to the layers; empty between turns.
+    pub(crate) file: Vec<u8>,
+    pub(crate) pool: Pool,
+}
+
+impl Workspace {
+    /// Unused blocks kept for the next connection, in bytes.
+    pub const POOL_BYTES: usize = 4 << 20;
+
+    /// An empty workspace: it grows to what its connections need and stays there.
+    #[must_use]
+    pub fn new() -> Workspace {
+        Workspace::default()
+    }
+
+    /// Bytes of unused blocks that wait in the pool.
+    #[must_use]
+    pub fn pooled_bytes(&self) -> usize {
+        self.pool.bytes
+    }
+}
+
+/// The input buffer of the turn: bytes land here and are parsed here.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    bytes: Vec<u8>,
+    start: usize,
+    end: usize,
+}
+
+impl Scratch {
+    #[inline]
+    pub(crate) fn unread(&self) -> &[u8] {
+        &self.bytes[self.start..self.end]
+    }
+
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    #[inline]
+    pub(crate) fn consume(&mut self, n: usize) {
+        self.start += n;
+        debug_assert!(self.start <= self.end);
+        if self.start == self.end {
+            self.clear();
+        }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.start = 0;
+        self.end = 0;
+    }
+
+    /// A place for `n` more bytes behind the unread ones. What is filled in
+    /// counts after [`Scratch::filled`].
+    pub(crate) fn slot(&mut self, n: usize) -> &mut [u8] {
+        if self.start > 0 {
+            self.bytes.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            self.start = 0;
+        }
+        if self.bytes.len() < self.end + n {
+            self.bytes.resize(self.end + n, 0);
+        }
+        &mut self.bytes[self.end..self.end + n]
+    }
+
+    pub(crate) fn filled(&mut self, n: usize) {
+        self.end += n;
+        debug_assert!(self.end <= self.bytes.len());
+    }
+
+    pub(crate) fn push(&mut self, data: &[u8]) {
+        self.slot(data.len()).copy_from_slice(data);
+        self.filled(data.len());
+    }
+}
+
+/// Blocks by size class, and the queues that use them.
+#[derive(Debug, Default)]
+pub(crate) struct Pool {
+    blocks: [Vec<Vec<u8>>; Pool::CLASSES.len()],
+    buffers: Vec<Box<Buffers>>,
+    bytes: usize,
+}
+
+impl Pool {
+    const CLASSES: [usize; 5] = [256, 1024, 4096, 16 * 1024, 64 * 1024];
+    /// Queues are small; a burst of busy connections should find one each.
+    const MAX_BUFFERS: usize = 4096;
+
+    /// An empty block with room for `n` bytes or more.
+    pub(crate) fn take(&mut self, n: usize) -> Vec<u8> {
+        let Some(class) = Pool::CLASSES.iter().position(|size| *size >= n) else {
+            return Vec::with_capacity(n);
+        };
+        match self.blocks[class].pop() {
+            Some(block) => {
+                self.bytes -= Pool::CLASSES[class];
+                block
+            }
+            None => Vec::with_capacity(Pool::CLASSES[class]),
+        }
+    }
+
+    /// Keeps a block for the next [`Pool::take`], or frees it.
+    pub(crate) fn give(&mut self, mut block: Vec<u8>) {
+        // An exact match only: a block that grew outside of the classes is not ours to keep.
+        let Some(class) = Pool::CLASSES.iter().position(|size| *size == block.capacity()) else {
+            return;
+        };
+        if self.bytes + Pool::CLASSES[class] > Workspace::POOL_BYTES {
+            return;
+        }
+        block.clear();
+        self.bytes += Pool::CLASSES[class];
+        self.blocks[class].push(block);
+    }
+
+    pub(crate) fn take_buffers(&mut self) -> Box<Buffers> {
+        self.buffers.pop().unwrap_or_default()
+    }
+
+    pub(crate) fn give_buffers(&mut self, buffers: Box<Buffers>) {
+        debug_assert!(buffers.is_empty());
+        if self.buffers.len() < Pool::MAX_BUFFERS {
+            self.buffers.push(buffers);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_come_back_by_size_class() {
+        let mut pool = Pool::default();
+        let block = pool.take(300);
+        assert_eq!(block.capacity(), 1024);
+        pool.give(block);
+        assert_eq!(pool.bytes, 1024);
+        assert_eq!(pool.take(1024).capacity(), 1024);
+        assert_eq!(pool.bytes, 0);
+    }
+
+    #[test]
+    fn the_pool_is_bounded() {
+        let mut pool = Pool::default();
+        for _ in 0..200 {
+            pool.give(Vec::with_capacity(64 * 1024));
+        }
+        assert_eq!(pool.bytes, Workspace::POOL_BYTES);
+    }
+
+    #[test]
+    fn scratch_moves_what_is_unread_to_the_front() {
+        let mut scratch = Scratch::default();
+        scratch.push(b"abcdef");
+        scratch.consume(4);
+        scratch.push(b"gh");
+        assert_eq!(scratch.unread(), b"efgh");
+        scratch.consume(4);
+        assert!(scratch.is_empty());
+    }
+}

@@ -1,0 +1,455 @@
+//! The driver: waits for the poller, gives connections their turns, hands events
+//! to the application. One thread, no lock, nothing allocated per message.
+//!
+//! How a turn goes is in `dispatch`; this file is what the application calls.
+
+use crate::config::Config;
+use crate::io_error::AddressError;
+use crate::listener::Listener;
+use crate::slot::{Entry, Linked, Slot, Source};
+use crate::stream::{Kind, Stream};
+use crate::transport::{Files, open_root};
+use drywire_core::layer::Layer;
+use drywire_core::{Connection, Protocol, Time, Workspace};
+use drywire_server::{Address, Drain, Handle, Id, Inbox, Order, SendError, ServerHandle, Table};
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token, Waker};
+use rustix::io::Errno;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The poller's token for "somebody used a handle".
+pub(crate) const WAKER: Token = Token(Id::RESERVED_TOKENS_START);
+
+/// Runs connections of one protocol, their listeners, and descriptors of others,
+/// on the thread it lives on.
+///
+/// [`Driver::wait`] and [`Driver::dispatch`] are separate calls (row A3), so that a
+/// program can do its own work between them, or let a loop of its own wait: the
+/// driver's poller is a descriptor too ([`AsFd`]), readable when something happened,
+/// and [`Driver::next_timeout`] says when to come by anyway (row A2).
+///
+/// ```no_run
+/// # use drywire_driver_mio::{Accept, Config, Driver};
+/// # use drywire_protocols::LineEcho;
+/// let mut driver: Driver<LineEcho> = Driver::new(Config::default())?;
+/// let listener = driver.listen(&"127.0.0.1:0".parse()?)?;
+/// println!("{}", driver.local_address(listener).expect("just made"));
+/// let mut application = Accept(LineEcho::new);
+/// loop {
+///     driver.wait(None)?;
+///     // what must be up to date before the callbacks goes here
+///     driver.dispatch(&mut application)?;
+/// }
+/// # #[allow(unreachable_code)] Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Driver<P: Protocol, L: Layer = ()> {
+    pub(crate) poll: Poll,
+    /// Taken out while they are handled: that is how a dispatch inside a callback
+    /// is noticed.
+    pub(crate) events: Option<Events>,
+    pub(crate) table: Table<Slot<P, L>>,
+    pub(crate) connections: usize,
+    /// Who gets a turn without waiting for the poller.
+    pub(crate) ready: VecDeque<Id>,
+    pub(crate) alarms: BinaryHeap<Reverse<(Time, Id)>>,
+    pub(crate) workspace: Workspace,
+    pub(crate) files: Files,
+    pub(crate) inbox: Inbox<P::Command>,
+    pub(crate) orders: Vec<Order<P::Command>>,
+    pub(crate) drain: Drain,
+    /// The drain has asked every connection.
+    pub(crate) draining: bool,
+    pub(crate) config: Config,
+    epoch: Instant,
+    pub(crate) now: Time,
+}
+
+impl<P: Protocol, L: Layer> Driver<P, L> {
+    /// A driver without connections.
+    ///
+    /// # Errors
+    /// The system gives no poller, or the root is no directory.
+    pub fn new(config: Config) -> io::Result<Driver<P, L>> {
+        let poll = Poll::new()?;
+        let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
+        let wake = move || {
+            // Fails only when the poller is gone, and with it whoever would wake up.
+            let _ = waker.wake();
+        };
+        let root = config.root.as_deref().map(|path| open_root(path, config.system_calls)).transpose()?;
+        Ok(Driver {
+            events: Some(Events::with_capacity(config.events)),
+            poll,
+            table: Table::new(),
+            connections: 0,
+            ready: VecDeque::new(),
+            alarms: BinaryHeap::new(),
+            workspace: Workspace::new(),
+            files: Files::new(root, config.system_calls),
+            inbox: Inbox::new(config.commands, wake),
+            orders: Vec::new(),
+            drain: Drain::default(),
+            draining: false,
+            config,
+            epoch: Instant::now(),
+            now: Time::ZERO,
+        })
+    }
+
+    /// Listens on an address. Port 0 picks a free one; a socket file that nobody
+    /// listens on any more is replaced.
+    ///
+    /// # Errors
+    /// [`AddressError`], which names the address and the way out (row E10).
+    pub fn listen(&mut self, address: &Address) -> Result<Id, AddressError> {
+        let listener = Listener::bind(address)?;
+        self.add_listener(listener).map_err(|source| AddressError {
+            what: "listen on",
+            address: address.clone(),
+            source,
+        })
+    }
+
+    /// Listens on a socket that is open already: inherited, or with options of
+    /// one's own.
+    ///
+    /// # Errors
+    /// The poller's.
+    pub fn listen_on(&mut self, socket: impl Into<ListenSocket>) -> io::Result<Id> {
+        self.add_listener(socket.into().0)
+    }
+
+    /// The address a listener is bound to.
+    pub fn local_address(&self, listener: Id) -> Option<Address> {
+        match self.table.get(listener)? {
+            Slot::Listener(listener) => listener.local_address().ok(),
+            Slot::Connection(_) | Slot::Source(_) => None,
+        }
+    }
+
+    /// Connects, without waiting: whether it worked shows in the connection's
+    /// close report.
+    ///
+    /// # Errors
+    /// [`AddressError`] for what is known at once, such as a path that does not exist.
+    pub fn connect(&mut self, address: &Address, connection: Connection<P, L>) -> Result<Id, AddressError> {
+        let kind = match address {
+            Address::Tcp(address) => mio::net::TcpStream::connect(*address).map(|stream| {
+                let _ = stream.set_nodelay(true);
+                Kind::Tcp(stream)
+            }),
+            Address::Unix(Some(path)) => mio::net::UnixStream::connect(path).map(Kind::Unix),
+            Address::Unix(None) | Address::Pair => Err(io::ErrorKind::InvalidInput.into()),
+        };
+        kind.and_then(|kind| self.add(Stream(kind), connection)).map_err(|source| AddressError {
+            what: "connect to",
+            address: address.clone(),
+            source,
+        })
+    }
+
+    /// Serves a stream that is open already, whoever opened it. Its first turn
+    /// comes with the next dispatch.
+    ///
+    /// # Errors
+    /// The poller's, or the table is full.
+    pub fn add(&mut self, stream: impl Into<Stream>, connection: Connection<P, L>) -> io::Result<Id> {
+        let entry = Entry::new(connection, stream.into());
+        let id = self.insert(Slot::Connection(entry))?;
+        self.connections += 1;
+        let Some(Slot::Connection(entry)) = self.table.get_mut(id) else { unreachable!("just inserted") };
+        if let Err(error) = entry.stream.register(self.poll.registry(), Token(id.to_token())) {
+            entry.stream.deregister(self.poll.registry());
+            self.connections -= 1;
+            self.table.remove(id);
+            return Err(error);
+        }
+        self.make_ready(id);
+        Ok(id)
+    }
+
+    /// Watches a descriptor that is none of our connections (row A10). Events go
+    /// to [`Application::source`](drywire_server::Application::source), edge by
+    /// edge: handle each to exhaustion.
+    ///
+    /// What no poller takes, such as a regular file, is always ready. With a
+    /// timeout, silence is an event too.
+    ///
+    /// # Errors
+    /// The poller's.
+    pub fn register(&mut self, fd: OwnedFd, interest: Interest, timeout: Option<Duration>) -> io::Result<Id> {
+        let raw = fd.as_raw_fd();
+        let source = Source {
+            fd,
+            interest,
+            timeout,
+            deadline: Time::NEVER,
+            alarm: Time::NEVER,
+            always_ready: false,
+            queued: false,
+        };
+        let id = self.insert(Slot::Source(source))?;
+        match self.poll.registry().register(&mut SourceFd(&raw), Token(id.to_token()), interest) {
+            Ok(()) => {}
+            Err(error) if Errno::from_io_error(&error) == Some(Errno::PERM) => {
+                if let Some(Slot::Source(source)) = self.table.get_mut(id) {
+                    source.always_ready = true;
+                }
+                self.make_ready(id);
+            }
+            Err(error) => {
+                self.table.remove(id);
+                return Err(error);
+            }
+        }
+        self.set_source_timeout(id, timeout);
+        Ok(id)
+    }
+
+    /// The descriptor behind a source, to read and write it.
+    pub fn source(&self, id: Id) -> Option<BorrowedFd<'_>> {
+        match self.table.get(id)? {
+            Slot::Source(source) => Some(source.fd.as_fd()),
+            Slot::Connection(_) | Slot::Listener(_) => None,
+        }
+    }
+
+    /// Changes what is asked of a source's descriptor. Readiness that is there
+    /// already counts as news.
+    ///
+    /// # Errors
+    /// The poller's. `NotFound` when there is no such source.
+    pub fn set_source_interest(&mut self, id: Id, interest: Interest) -> io::Result<()> {
+        let Some(Slot::Source(source)) = self.table.get_mut(id) else {
+            return Err(io::ErrorKind::NotFound.into());
+        };
+        source.interest = interest;
+        if source.always_ready {
+            self.make_ready(id);
+            return Ok(());
+        }
+        let raw = source.fd.as_raw_fd();
+        self.poll.registry().reregister(&mut SourceFd(&raw), Token(id.to_token()), interest)
+    }
+
+    /// Sets or takes back a source's timeout; it starts now.
+    pub fn set_source_timeout(&mut self, id: Id, timeout: Option<Duration>) {
+        let now = self.clock();
+        let Some(Slot::Source(source)) = self.table.get_mut(id) else { return };
+        source.timeout = timeout;
+        source.deadline = timeout.map_or(Time::NEVER, |timeout| now + timeout);
+        let deadline = source.deadline;
+        self.set_alarm(id, deadline);
+    }
+
+    /// Forgets a source and gives its descriptor back.
+    pub fn unregister(&mut self, id: Id) -> Option<OwnedFd> {
+        match self.table.get(id)? {
+            Slot::Source(_) => {}
+            Slot::Connection(_) | Slot::Listener(_) => return None,
+        }
+        match self.table.remove(id)? {
+            Slot::Source(source) => {
+                let raw = source.fd.as_raw_fd();
+                let _ = self.poll.registry().deregister(&mut SourceFd(&raw));
+                Some(source.fd)
+            }
+            Slot::Connection(_) | Slot::Listener(_) => None,
+        }
+    }
+
+    /// Stops listening; connections stay.
+    pub fn stop_listening(&mut self, listener: Id) {
+        if matches!(self.table.get(listener), Some(Slot::Listener(_))) {
+            if let Some(Slot::Listener(mut listener)) = self.table.remove(listener) {
+                listener.deregister(self.poll.registry());
+            }
+        }
+    }
+
+    /// Hands a command to a connection's protocol, in this or the next dispatch.
+    ///
+    /// # Errors
+    /// The command comes back when too many wait, or the connection is gone.
+    pub fn send(&mut self, id: Id, command: P::Command) -> Result<(), SendError<P::Command>> {
+        match self.handle(id) {
+            Some(handle) => handle.send(command),
+            None => Err(SendError::Closed(command)),
+        }
+    }
+
+    /// Closes a connection once everything it owes is sent, commands that wait
+    /// included. What is not there is closed already.
+    pub fn close(&mut self, id: Id) {
+        self.with_live(id, |live, linked| match linked {
+            Some(linked) if !linked.waiting.is_empty() => linked.close = true,
+            Some(_) | None => live.close(),
+        });
+    }
+
+    /// Ends a connection now; what it owes is dropped. Its report comes with this
+    /// or the next dispatch, never from inside this call.
+    pub fn abort(&mut self, id: Id) {
+        self.with_live(id, |live, _| live.abort());
+    }
+
+    /// A handle on a connection, for any thread (rows W2, B2).
+    pub fn handle(&mut self, id: Id) -> Option<Handle<P::Command>> {
+        let capacity = self.config.commands_per_connection;
+        let Some(Slot::Connection(entry)) = self.table.get_mut(id) else { return None };
+        let linked = entry.linked.get_or_insert_with(|| {
+            Box::new(Linked { link: self.inbox.link(id, capacity), waiting: VecDeque::new(), close: false })
+        });
+        Some(linked.link.handle())
+    }
+
+    /// A handle on the whole driver, for any thread: shut down, stop.
+    pub fn server_handle(&self) -> ServerHandle<P::Command> {
+        self.inbox.server_handle()
+    }
+
+    /// Begins to shut down: listeners close, connections send what they owe, and
+    /// what is still open at the deadline is aborted. A second call ends it at once.
+    pub fn shutdown(&mut self) {
+        let (now, timeout) = (self.clock(), self.config.drain_timeout);
+        self.drain.begin(now, timeout);
+    }
+
+    /// Connections that are open.
+    pub fn len(&self) -> usize {
+        self.connections
+    }
+
+    /// No connection is open.
+    pub fn is_empty(&self) -> bool {
+        self.connections == 0
+    }
+
+    /// Files that are being sent or answered.
+    pub fn open_files(&self) -> usize {
+        self.files.len()
+    }
+
+    /// The protocol of a connection, to look at.
+    pub fn connection(&self, id: Id) -> Option<&Connection<P, L>> {
+        match self.table.get(id)? {
+            Slot::Connection(entry) => Some(&entry.connection),
+            Slot::Listener(_) | Slot::Source(_) => None,
+        }
+    }
+
+    /// When to come by though nothing happens: zero when something is ready now,
+    /// `None` when there is nothing to come by for.
+    pub fn next_timeout(&self) -> Option<Duration> {
+        if !self.ready.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let alarm = self.alarms.peek().map_or(Time::NEVER, |Reverse((at, _))| *at);
+        let next = match self.drain {
+            Drain::Running => alarm,
+            Drain::Draining { deadline } => alarm.min(deadline),
+            Drain::Stopped => return Some(Duration::ZERO),
+        };
+        (next != Time::NEVER).then(|| next.saturating_since(self.clock()))
+    }
+
+    fn add_listener(&mut self, listener: Listener) -> io::Result<Id> {
+        let id = self.insert(Slot::Listener(listener))?;
+        let Some(Slot::Listener(listener)) = self.table.get_mut(id) else { unreachable!("just inserted") };
+        if let Err(error) = listener.register(self.poll.registry(), Token(id.to_token())) {
+            self.table.remove(id);
+            return Err(error);
+        }
+        Ok(id)
+    }
+
+    fn insert(&mut self, slot: Slot<P, L>) -> io::Result<Id> {
+        self.table.insert(slot).map_err(|_| io::Error::other("the table of connections is full"))
+    }
+
+    /// A turn without the transport, to put something in; the rest of the turn
+    /// comes with the next dispatch.
+    fn with_live(
+        &mut self,
+        id: Id,
+        input: impl FnOnce(&mut drywire_core::Live<'_, P, L>, Option<&mut Linked<P::Command>>),
+    ) {
+        let now = self.now;
+        let Some(Slot::Connection(entry)) = self.table.get_mut(id) else { return };
+        let mut live = entry.connection.lend(&mut self.workspace, now);
+        input(&mut live, entry.linked.as_deref_mut());
+        drop(live);
+        self.make_ready(id);
+    }
+
+    /// Gives `id` a turn without waiting for the poller.
+    pub(crate) fn make_ready(&mut self, id: Id) {
+        let queued = match self.table.get_mut(id) {
+            Some(Slot::Connection(entry)) => &mut entry.queued,
+            Some(Slot::Listener(listener)) => &mut listener.queued,
+            Some(Slot::Source(source)) => &mut source.queued,
+            None => return,
+        };
+        if !std::mem::replace(queued, true) {
+            self.ready.push_back(id);
+        }
+    }
+
+    pub(crate) fn set_alarm(&mut self, id: Id, deadline: Time) {
+        let alarm = match self.table.get_mut(id) {
+            Some(Slot::Connection(entry)) => &mut entry.alarm,
+            Some(Slot::Source(source)) => &mut source.alarm,
+            Some(Slot::Listener(_)) | None => return,
+        };
+        // An alarm that is too early finds that out when it rings and is set
+        // again; so moving a deadline back, as every byte does with the idle one, is free.
+        if deadline < *alarm {
+            *alarm = deadline;
+            self.alarms.push(Reverse((deadline, id)));
+        }
+    }
+
+    pub(crate) fn clock(&self) -> Time {
+        Time::ZERO + self.epoch.elapsed()
+    }
+}
+
+/// The poller itself: readable when [`Driver::wait`] with a zero timeout would
+/// find something. On epoll; poll(2) has no descriptor of its own.
+impl<P: Protocol, L: Layer> AsRawFd for Driver<P, L> {
+    fn as_raw_fd(&self) -> RawFd {
+        self.poll.as_raw_fd()
+    }
+}
+
+/// A listening socket of any kind.
+#[derive(Debug)]
+pub struct ListenSocket(Listener);
+
+impl From<std::net::TcpListener> for ListenSocket {
+    fn from(socket: std::net::TcpListener) -> ListenSocket {
+        ListenSocket(socket.into())
+    }
+}
+
+impl From<std::os::unix::net::UnixListener> for ListenSocket {
+    fn from(socket: std::os::unix::net::UnixListener) -> ListenSocket {
+        ListenSocket(socket.into())
+    }
+}
+
+impl<P: Protocol, L: Layer> fmt::Debug for Driver<P, L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Driver")
+            .field("connections", &self.connections)
+            .field("ready", &self.ready.len())
+            .field("drain", &self.drain)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,83 @@
+//! What an error of a system call means to a connection, and in words to a person.
+
+use drywire_core::{Blocked, TransportError};
+use drywire_server::Address;
+use rustix::io::Errno;
+use std::io;
+use thiserror::Error;
+
+/// One error model for every transport (row A8).
+pub(crate) fn blocked(error: &io::Error) -> Blocked {
+    if error.kind() == io::ErrorKind::WouldBlock {
+        return Blocked::WouldBlock;
+    }
+    let code = error.raw_os_error().unwrap_or(0);
+    Blocked::Failed(match Errno::from_raw_os_error(code) {
+        Errno::CONNRESET | Errno::CONNABORTED => TransportError::Reset,
+        Errno::PIPE => TransportError::BrokenPipe,
+        Errno::TIMEDOUT => TransportError::TimedOut,
+        Errno::CONNREFUSED => TransportError::Refused,
+        _ => TransportError::Other(code),
+    })
+}
+
+/// An address that could not be listened on, or connected to, and the way out.
+#[derive(Debug, Error)]
+#[error("cannot {what} {address}: {}{}", words(source), advice(source))]
+pub struct AddressError {
+    pub(crate) what: &'static str,
+    /// Which address.
+    pub address: Address,
+    /// What the system said.
+    #[source]
+    pub source: io::Error,
+}
+
+fn words(error: &io::Error) -> String {
+    let text = error.to_string();
+    match text.find(" (os error") {
+        Some(end) => text[..end].to_lowercase(),
+        None => text,
+    }
+}
+
+/// What to do about it (row E10).
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "; stop the program that has it, or take another port (0 picks a free one)",
+        io::ErrorKind::AddrNotAvailable => "; this machine has no such address, 127.0.0.1 it always has",
+        io::ErrorKind::PermissionDenied => "; ports below 1024 and foreign directories need privileges, take another",
+        io::ErrorKind::ConnectionRefused => "; nobody listens there, start the server first or check the port",
+        io::ErrorKind::NotFound => "; there is no such path, create its directory or start the server first",
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a8_would_block_broken_pipe_and_reset_are_told_apart() {
+        let of = |errno: Errno| blocked(&errno.into());
+        assert_eq!(of(Errno::AGAIN), Blocked::WouldBlock);
+        assert_eq!(of(Errno::PIPE), Blocked::Failed(TransportError::BrokenPipe));
+        assert_eq!(of(Errno::CONNRESET), Blocked::Failed(TransportError::Reset));
+        assert_eq!(of(Errno::TIMEDOUT), Blocked::Failed(TransportError::TimedOut));
+        assert_eq!(of(Errno::IO), Blocked::Failed(TransportError::Other(5)));
+    }
+
+    #[test]
+    fn e10_address_in_use_names_the_address_and_the_way_out() {
+        let error = AddressError {
+            what: "listen on",
+            address: "127.0.0.1:2525".parse().unwrap(),
+            source: Errno::ADDRINUSE.into(),
+        };
+        assert_eq!(
+            error.to_string(),
+            "cannot listen on 127.0.0.1:2525: address already in use; \
+             stop the program that has it, or take another port (0 picks a free one)"
+        );
+    }
+}

@@ -1,0 +1,116 @@
+//! Listening sockets.
+
+use crate::io_error::AddressError;
+use crate::stream::{Kind, Stream};
+use drywire_server::{Address, Backoff};
+use mio::net::{TcpListener, UnixListener};
+use mio::{Interest, Registry, Token};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// One listening socket, and how it is doing.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    socket: Socket,
+    pub(crate) backoff: Backoff,
+    /// It stands in the ready list.
+    pub(crate) queued: bool,
+}
+
+#[derive(Debug)]
+enum Socket {
+    Tcp(TcpListener),
+    /// The path is removed with the listener that made it.
+    Unix(UnixListener, Option<PathBuf>),
+}
+
+impl Listener {
+    pub(crate) fn bind(address: &Address) -> Result<Listener, AddressError> {
+        let bound = match address {
+            Address::Tcp(address) => TcpListener::bind(*address).map(Socket::Tcp),
+            Address::Unix(Some(path)) => {
+                remove_stale(path);
+                UnixListener::bind(path).map(|socket| Socket::Unix(socket, Some(path.clone())))
+            }
+            Address::Unix(None) | Address::Pair => Err(io::Error::from(io::ErrorKind::InvalidInput)),
+        };
+        match bound {
+            Ok(socket) => Ok(Listener::new(socket)),
+            Err(source) => Err(AddressError { what: "listen on", address: address.clone(), source }),
+        }
+    }
+
+    fn new(socket: Socket) -> Listener {
+        Listener { socket, backoff: Backoff::new(), queued: false }
+    }
+
+    pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        match &mut self.socket {
+            Socket::Tcp(socket) => registry.register(socket, token, Interest::READABLE),
+            Socket::Unix(socket, _) => registry.register(socket, token, Interest::READABLE),
+        }
+    }
+
+    pub(crate) fn deregister(&mut self, registry: &Registry) {
+        let _ = match &mut self.socket {
+            Socket::Tcp(socket) => registry.deregister(socket),
+            Socket::Unix(socket, _) => registry.deregister(socket),
+        };
+    }
+
+    pub(crate) fn accept(&self) -> io::Result<(Stream, Address)> {
+        match &self.socket {
+            Socket::Tcp(socket) => {
+                let (stream, peer) = socket.accept()?;
+                // Replies are gathered before they are written, so Nagle's wait
+                // could only add to their latency.
+                let _ = stream.set_nodelay(true);
+                Ok((Stream(Kind::Tcp(stream)), Address::Tcp(peer)))
+            }
+            Socket::Unix(socket, _) => {
+                let (stream, peer) = socket.accept()?;
+                Ok((Stream(Kind::Unix(stream)), Address::Unix(peer.as_pathname().map(Path::to_owned))))
+            }
+        }
+    }
+
+    pub(crate) fn local_address(&self) -> io::Result<Address> {
+        match &self.socket {
+            Socket::Tcp(socket) => socket.local_addr().map(Address::Tcp),
+            Socket::Unix(socket, _) => {
+                socket.local_addr().map(|address| Address::Unix(address.as_pathname().map(Path::to_owned)))
+            }
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Socket::Unix(_, Some(path)) = &self.socket {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+impl From<std::net::TcpListener> for Listener {
+    fn from(socket: std::net::TcpListener) -> Listener {
+        let _ = socket.set_nonblocking(true);
+        Listener::new(Socket::Tcp(TcpListener::from_std(socket)))
+    }
+}
+
+impl From<std::os::unix::net::UnixListener> for Listener {
+    fn from(socket: std::os::unix::net::UnixListener) -> Listener {
+        let _ = socket.set_nonblocking(true);
+        Listener::new(Socket::Unix(UnixListener::from_std(socket), None))
+    }
+}
+
+/// Removes a socket file that nobody listens on: what a killed server leaves.
+fn remove_stale(path: &Path) {
+    let refused = std::os::unix::net::UnixStream::connect(path)
+        .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
+    if refused {
+        let _ = std::fs::remove_file(path);
+    }
+}

@@ -1,0 +1,325 @@
+//! The transports: TCP, Unix sockets, pairs of descriptors. All of them
+//! non-blocking to us, whatever they are to others.
+
+use mio::net::{TcpStream, UnixStream};
+use mio::unix::pipe::Receiver;
+use mio::{Interest, Registry, Token};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{FileType, OFlags, fcntl_getfl, fcntl_setfl, fstat};
+use rustix::io::{Errno, read, retry_on_intr, write, writev};
+use rustix::net::sockopt::set_socket_linger;
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, recv, send, sendmsg, shutdown};
+use std::fmt;
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+/// mio was built to use poll(2): no edges from the kernel, so reads go on until
+/// they would block, which is also what arms the descriptor again.
+pub(crate) const POLL2: bool = cfg!(mio_unsupported_force_poll_poll);
+
+/// A pipe that says "writable" takes this much without blocking (POSIX `PIPE_BUF`).
+const PIPE_BUF: usize = 4096;
+
+/// A byte stream that a driver can serve.
+pub struct Stream(pub(crate) Kind);
+
+pub(crate) enum Kind {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+    Pair(Box<Pair>),
+}
+
+/// Input and output as two descriptors. An absent input has ended; bytes for an
+/// absent output are a broken pipe.
+#[derive(Debug)]
+pub(crate) struct Pair {
+    input: Option<Side>,
+    output: Option<Side>,
+}
+
+#[derive(Debug)]
+struct Side {
+    // mio's pipes are plain descriptors to it; the receiver serves both directions.
+    pipe: Receiver,
+    mode: Mode,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    NonBlocking,
+    /// A socket that others use too: each call says that it must not wait.
+    SharedSocket,
+    /// A pipe or terminal that others use too: asked before each call.
+    SharedPipe,
+    /// What no poller takes, such as a regular file: always ready.
+    AlwaysReady,
+}
+
+/// One end of a pair.
+///
+/// An *owned* descriptor is made non-blocking. A *shared* one, such as an
+/// inherited standard input, is not touched: that flag belongs to the open file,
+/// and whoever else has it open (the shell) would stumble over it.
+#[derive(Debug)]
+pub struct Descriptor {
+    fd: OwnedFd,
+    shared: bool,
+}
+
+impl Descriptor {
+    /// A descriptor that nobody else uses.
+    #[must_use]
+    pub fn owned(fd: OwnedFd) -> Descriptor {
+        Descriptor { fd, shared: false }
+    }
+
+    /// A descriptor that others use too; it is duplicated and never made non-blocking.
+    ///
+    /// # Errors
+    /// No descriptor left.
+    pub fn shared(fd: impl AsFd) -> io::Result<Descriptor> {
+        Ok(Descriptor { fd: fd.as_fd().try_clone_to_owned()?, shared: true })
+    }
+
+    fn into_side(self) -> io::Result<Side> {
+        let kind = FileType::from_raw_mode(fstat(&self.fd)?.st_mode);
+        let mode = match kind {
+            FileType::RegularFile | FileType::Directory => Mode::AlwaysReady,
+            FileType::Socket if self.shared => Mode::SharedSocket,
+            _ if self.shared => Mode::SharedPipe,
+            _ => {
+                fcntl_setfl(&self.fd, fcntl_getfl(&self.fd)? | OFlags::NONBLOCK)?;
+                Mode::NonBlocking
+            }
+        };
+        Ok(Side { pipe: Receiver::from(self.fd), mode })
+    }
+}
+
+impl Stream {
+    /// Two descriptors as one stream (rows H2, E9). Either may be absent, and
+    /// both may be duplicates of one.
+    ///
+    /// # Errors
+    /// What `fstat` or `fcntl` say about a descriptor.
+    pub fn pair(input: Option<Descriptor>, output: Option<Descriptor>) -> io::Result<Stream> {
+        let input = input.map(Descriptor::into_side).transpose()?;
+        let output = output.map(Descriptor::into_side).transpose()?;
+        Ok(Stream(Kind::Pair(Box::new(Pair { input, output }))))
+    }
+
+    pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        let both = Interest::READABLE | Interest::WRITABLE;
+        match &mut self.0 {
+            Kind::Tcp(stream) => registry.register(stream, token, both),
+            Kind::Unix(stream) => registry.register(stream, token, both),
+            Kind::Pair(pair) => {
+                if let Some(side) = &mut pair.input {
+                    side.register(registry, token, Interest::READABLE)?;
+                }
+                if let Some(side) = &mut pair.output {
+                    side.register(registry, token, Interest::WRITABLE)?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Forgets the stream in the poller. What fails here failed because it was
+    /// forgotten already, by a hang-up under poll(2).
+    pub(crate) fn deregister(&mut self, registry: &Registry) {
+        let _ = match &mut self.0 {
+            Kind::Tcp(stream) => registry.deregister(stream),
+            Kind::Unix(stream) => registry.deregister(stream),
+            Kind::Pair(pair) => {
+                for side in [&mut pair.input, &mut pair.output].into_iter().flatten() {
+                    if side.mode != Mode::AlwaysReady {
+                        let _ = registry.deregister(&mut side.pipe);
+                    }
+                }
+                Ok(())
+            }
+        };
+    }
+
+    /// See [`drywire_core::Transport::short_read_exhausts`].
+    pub(crate) fn short_read_exhausts(&self) -> bool {
+        match self.0 {
+            Kind::Tcp(_) | Kind::Unix(_) => !POLL2,
+            Kind::Pair(_) => false,
+        }
+    }
+
+    pub(crate) fn read(&self, slot: &mut [u8]) -> io::Result<usize> {
+        match &self.0 {
+            Kind::Tcp(stream) => stream.try_io(|| receive(stream.as_fd(), slot, RecvFlags::empty())),
+            Kind::Unix(stream) => stream.try_io(|| receive(stream.as_fd(), slot, RecvFlags::empty())),
+            Kind::Pair(pair) => match &pair.input {
+                Some(side) => side.pipe.try_io(|| side.read(slot)),
+                None => Ok(0),
+            },
+        }
+    }
+
+    pub(crate) fn write(&self, slices: &[&[u8]], more: bool) -> io::Result<usize> {
+        let flags = if more { NO_SIGNAL.union(MORE) } else { NO_SIGNAL };
+        match &self.0 {
+            Kind::Tcp(stream) => stream.try_io(|| send_all(stream.as_fd(), slices, flags)),
+            Kind::Unix(stream) => stream.try_io(|| send_all(stream.as_fd(), slices, flags)),
+            Kind::Pair(pair) => match &pair.output {
+                Some(side) => side.pipe.try_io(|| side.write(slices)),
+                None => Err(Errno::PIPE.into()),
+            },
+        }
+    }
+
+    /// Lets `send` write to the descriptor, in whatever way it can.
+    pub(crate) fn write_with<T>(&self, send: impl FnOnce(BorrowedFd<'_>) -> io::Result<T>) -> io::Result<T> {
+        match &self.0 {
+            Kind::Tcp(stream) => stream.try_io(|| send(stream.as_fd())),
+            Kind::Unix(stream) => stream.try_io(|| send(stream.as_fd())),
+            Kind::Pair(pair) => match &pair.output {
+                Some(side) => side.pipe.try_io(|| send(side.pipe.as_fd())),
+                None => Err(Errno::PIPE.into()),
+            },
+        }
+    }
+
+    /// Bytes that one call of [`Stream::write_with`] may write at most; 0 means
+    /// that it may not write now.
+    pub(crate) fn write_cap(&self) -> usize {
+        match &self.0 {
+            Kind::Tcp(_) | Kind::Unix(_) => usize::MAX,
+            Kind::Pair(pair) => match &pair.output {
+                Some(side) if side.mode == Mode::SharedPipe && !side.is_ready(PollFlags::OUT) => 0,
+                Some(side) if matches!(side.mode, Mode::SharedPipe | Mode::SharedSocket) => PIPE_BUF,
+                Some(_) | None => usize::MAX,
+            },
+        }
+    }
+
+    /// Ends our direction. A peer that is gone already will be noticed elsewhere.
+    pub(crate) fn half_close(&mut self, registry: &Registry) {
+        let _ = match &mut self.0 {
+            Kind::Tcp(stream) => shutdown(&*stream, Shutdown::Write),
+            Kind::Unix(stream) => shutdown(&*stream, Shutdown::Write),
+            Kind::Pair(pair) => {
+                // A pipe ends when its last writer closes it.
+                if let Some(mut side) = pair.output.take() {
+                    let _ = registry.deregister(&mut side.pipe);
+                }
+                Ok(())
+            }
+        };
+    }
+
+    /// Makes the coming close a reset, so that half an answer is not taken for a
+    /// whole one. Only TCP can say so.
+    pub(crate) fn reset_on_close(&self) {
+        if let Kind::Tcp(stream) = &self.0 {
+            let _ = set_socket_linger(stream, Some(Duration::ZERO));
+        }
+    }
+}
+
+impl Side {
+    fn register(&mut self, registry: &Registry, token: Token, interest: Interest) -> io::Result<()> {
+        if self.mode == Mode::AlwaysReady {
+            return Ok(());
+        }
+        match registry.register(&mut self.pipe, token, interest) {
+            // epoll's word for "this never blocks" (a regular file, /dev/null).
+            Err(error) if Errno::from_io_error(&error) == Some(Errno::PERM) => {
+                self.mode = Mode::AlwaysReady;
+                Ok(())
+            }
+            result => result,
+        }
+    }
+
+    fn read(&self, slot: &mut [u8]) -> io::Result<usize> {
+        match self.mode {
+            Mode::SharedSocket => receive(self.pipe.as_fd(), slot, RecvFlags::DONTWAIT),
+            Mode::SharedPipe if !self.is_ready(PollFlags::IN) => Err(Errno::AGAIN.into()),
+            Mode::NonBlocking | Mode::SharedPipe | Mode::AlwaysReady => {
+                Ok(retry_on_intr(|| read(&self.pipe, &mut *slot))?)
+            }
+        }
+    }
+
+    fn write(&self, slices: &[&[u8]]) -> io::Result<usize> {
+        match self.mode {
+            Mode::SharedSocket => send_all(self.pipe.as_fd(), slices, NO_SIGNAL.union(SendFlags::DONTWAIT)),
+            Mode::SharedPipe if !self.is_ready(PollFlags::OUT) => Err(Errno::AGAIN.into()),
+            Mode::SharedPipe => {
+                let first = &slices[0][..slices[0].len().min(PIPE_BUF)];
+                Ok(retry_on_intr(|| write(&self.pipe, first))?)
+            }
+            Mode::NonBlocking | Mode::AlwaysReady => {
+                with_io_slices(slices, |iov| Ok(retry_on_intr(|| writev(&self.pipe, iov))?))
+            }
+        }
+    }
+
+    fn is_ready(&self, flags: PollFlags) -> bool {
+        let mut fds = [PollFd::new(&self.pipe, flags)];
+        matches!(retry_on_intr(|| poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))), Ok(1..))
+    }
+}
+
+/// SIGPIPE would kill a process that did not ignore it (FAULTS 56).
+const NO_SIGNAL: SendFlags = SendFlags::NOSIGNAL;
+
+/// More follows right behind: one packet instead of two, where the system can.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const MORE: SendFlags = SendFlags::MORE;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+const MORE: SendFlags = SendFlags::empty();
+
+fn receive(fd: BorrowedFd<'_>, slot: &mut [u8], flags: RecvFlags) -> io::Result<usize> {
+    Ok(retry_on_intr(|| recv(fd, &mut *slot, flags))?.0)
+}
+
+fn send_all(fd: BorrowedFd<'_>, slices: &[&[u8]], flags: SendFlags) -> io::Result<usize> {
+    if let [one] = slices {
+        return Ok(retry_on_intr(|| send(fd, one, flags))?);
+    }
+    with_io_slices(slices, |iov| Ok(retry_on_intr(|| sendmsg(fd, iov, &mut SendAncillaryBuffer::default(), flags))?))
+}
+
+fn with_io_slices<T>(slices: &[&[u8]], write: impl FnOnce(&[IoSlice<'_>]) -> T) -> T {
+    let mut iov = [IoSlice::new(&[]); drywire_core::Write::MAX_SLICES];
+    for (slot, slice) in iov.iter_mut().zip(slices) {
+        *slot = IoSlice::new(slice);
+    }
+    write(&iov[..slices.len()])
+}
+
+/// The stream is made non-blocking when it is added to a driver.
+impl From<std::net::TcpStream> for Stream {
+    fn from(stream: std::net::TcpStream) -> Stream {
+        // A descriptor that cannot be made non-blocking is no open socket; its
+        // first use says so.
+        let _ = stream.set_nonblocking(true);
+        Stream(Kind::Tcp(TcpStream::from_std(stream)))
+    }
+}
+
+/// The stream is made non-blocking when it is added to a driver.
+impl From<std::os::unix::net::UnixStream> for Stream {
+    fn from(stream: std::os::unix::net::UnixStream) -> Stream {
+        let _ = stream.set_nonblocking(true);
+        Stream(Kind::Unix(UnixStream::from_std(stream)))
+    }
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Kind::Tcp(stream) => stream.fmt(f),
+            Kind::Unix(stream) => stream.fmt(f),
+            Kind::Pair(pair) => pair.fmt(f),
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! What a peer received, in a form in which 4 GiB of a file are one number.
+
+use std::fmt;
+
+/// The bytes of one direction. Equal when the bytes are: how they were cut into
+/// writes does not show.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Sent {
+    pieces: Vec<Piece>,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+enum Piece {
+    Bytes(Vec<u8>),
+    /// `name` from 0 up to `len`.
+    File { name: Vec<u8>, len: u64 },
+}
+
+impl Sent {
+    pub fn new() -> Sent {
+        Sent::default()
+    }
+
+    /// All of it was bytes, and these.
+    pub fn of(bytes: &[u8]) -> Sent {
+        Sent::new().bytes(bytes)
+    }
+
+    pub fn bytes(mut self, bytes: &[u8]) -> Sent {
+        self.push_bytes(bytes);
+        self
+    }
+
+    pub fn file(mut self, name: &[u8], len: u64) -> Sent {
+        if len > 0 {
+            self.push_file(name, 0, len);
+        }
+        self
+    }
+
+    pub fn then(mut self, more: &Sent) -> Sent {
+        for piece in &more.pieces {
+            match piece {
+                Piece::Bytes(bytes) => self.push_bytes(bytes),
+                Piece::File { name, len } => self.push_file(name, 0, *len),
+            }
+        }
+        self
+    }
+
+    pub fn push_bytes(&mut self, bytes: &[u8]) {
+        match self.pieces.last_mut() {
+            _ if bytes.is_empty() => {}
+            Some(Piece::Bytes(last)) => last.extend_from_slice(bytes),
+            Some(Piece::File { .. }) | None => self.pieces.push(Piece::Bytes(bytes.to_vec())),
+        }
+    }
+
+    /// Part of a file: its beginning, or what follows the part before.
+    #[track_caller]
+    pub fn push_file(&mut self, name: &[u8], offset: u64, len: u64) {
+        if offset == 0 {
+            self.pieces.push(Piece::File { name: name.to_vec(), len });
+            return;
+        }
+        match self.pieces.last_mut() {
+            Some(Piece::File { name: last, len: so_far }) if last == name && *so_far == offset => *so_far += len,
+            _ => panic!("{} from {offset} does not follow {self:?}", name.escape_ascii()),
+        }
+    }
+
+    /// In bytes, those of files included.
+    pub fn len(&self) -> u64 {
+        self.pieces.iter().fold(0, |sum, piece| {
+            sum + match piece {
+                Piece::Bytes(bytes) => bytes.len() as u64,
+                Piece::File { len, .. } => *len,
+            }
+        })
+    }
+}
+
+impl fmt::Debug for Sent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("\"")?;
+        for piece in &self.pieces {
+            match piece {
+                Piece::Bytes(bytes) => write!(f, "{}", bytes.escape_ascii())?,
+                Piece::File { name, len } => write!(f, "«{len} bytes of {}»", name.escape_ascii())?,
+            }
+        }
+        f.write_str("\"")
+    }
+}

@@ -1,0 +1,71 @@
+//! Where to listen and whom to connect to, in words: `127.0.0.1:2525`,
+//! `[::1]:2525`, `unix:/run/dialog.sock`. Resolving names is not done here.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use thiserror::Error;
+
+/// One end of a stream.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Address {
+    /// TCP over IPv4 or IPv6.
+    Tcp(SocketAddr),
+    /// A Unix-domain socket; `None` for the end that has no name, as most clients.
+    Unix(Option<PathBuf>),
+    /// No socket at all: a pair of descriptors.
+    Pair,
+}
+
+impl Address {
+    const UNIX: &str = "unix:";
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Address::Tcp(address) => address.fmt(f),
+            Address::Unix(Some(path)) => write!(f, "{}{}", Address::UNIX, path.display()),
+            Address::Unix(None) => write!(f, "{}(unnamed)", Address::UNIX),
+            Address::Pair => f.write_str("descriptors"),
+        }
+    }
+}
+
+/// Text that names no address.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("`{0}` is no address; write IP:PORT, as 127.0.0.1:2525 or [::1]:2525, or unix:PATH")]
+pub struct AddressError(String);
+
+impl FromStr for Address {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Address, AddressError> {
+        match text.strip_prefix(Address::UNIX) {
+            Some("") => Err(AddressError(text.into())),
+            Some(path) => Ok(Address::Unix(Some(path.into()))),
+            None => text.parse().map(Address::Tcp).map_err(|_| AddressError(text.into())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_read_back_as_they_are_written() {
+        for text in ["127.0.0.1:0", "[::1]:2525", "unix:/tmp/a b.sock"] {
+            assert_eq!(text.parse::<Address>().unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn e10_what_is_no_address_says_how_one_looks() {
+        for text in ["localhost", "127.0.0.1", "unix:", ":80", ""] {
+            let error = text.parse::<Address>().unwrap_err().to_string();
+            assert!(error.contains("127.0.0.1:2525"), "{error}");
+        }
+    }
+}
