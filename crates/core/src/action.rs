@@ -118,7 +118,9 @@ impl Write<'_> {
 
 impl fmt::Debug for Write<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.with_slices(|slices, _| slices.iter().map(|s| s.len()).collect::<Vec<_>>())).finish()
+        f.debug_list()
+            .entries(self.with_slices(|slices, _| slices.iter().map(|s| s.len()).collect::<Vec<_>>()))
+            .finish()
     }
 }
 

@@ -37,7 +37,8 @@ impl<'a> Reply<'a> {
     /// # Panics
     /// When a `Display` implementation returns an error of its own.
     pub fn write_fmt(&mut self, args: fmt::Arguments<'_>) {
-        fmt::Write::write_fmt(self, args).expect("a reply takes everything; the error came from a Display implementation");
+        fmt::Write::write_fmt(self, args)
+            .expect("a reply takes everything; the error came from a Display implementation");
     }
 
     /// Makes the text whole again after a cut.

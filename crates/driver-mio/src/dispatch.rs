@@ -10,9 +10,9 @@ use drywire_core::{Budget, Protocol, Time, Turn, turn};
 use drywire_server::{
     ACCEPTS_PER_TURN, Address, Application, DrainStep, Id, Log, Order, SourceEvent, Verdict, classify, escaped,
 };
+use mio::Token;
 use mio::event::Event;
 use mio::unix::SourceFd;
-use mio::Token;
 use std::cmp::Reverse;
 use std::fmt;
 use std::io;
@@ -48,15 +48,23 @@ where
     /// The poller's; none that a correct program sees. From inside a callback,
     /// [`DispatchError::Reentrant`].
     pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        if POLL2 {
+            // mio's poll(2) loses a wake-up that falls together with a registration:
+            // both clear the one eventfd. The order it was about is here by now.
+            self.inbox.take(&mut self.orders);
+        }
         let next = self.next_timeout();
         let timeout = match (timeout, next) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         };
         let events = self.events.as_mut().ok_or(DispatchError::Reentrant)?;
-        match self.poll.poll(events, timeout) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            result => result?,
+        // What was found and not dispatched yet would be forgotten: an edge comes once.
+        if events.is_empty() {
+            match self.poll.poll(events, timeout) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => result?,
+            }
         }
         self.now = self.clock();
         Ok(())
@@ -68,10 +76,11 @@ where
     /// # Errors
     /// [`DispatchError::Reentrant`] from inside a callback; nothing happened then.
     pub fn dispatch<A: Application<Self, P, L>>(&mut self, application: &mut A) -> Result<(), DispatchError> {
-        let events = self.events.take().ok_or(DispatchError::Reentrant)?;
+        let mut events = self.events.take().ok_or(DispatchError::Reentrant)?;
         for event in &events {
             self.on_event(event, application);
         }
+        events.clear();
         self.ring_alarms(application);
         self.take_orders();
         self.tick_drain();
@@ -108,10 +117,14 @@ where
         let Some(id) = Id::from_token(event.token().0) else { return };
         match self.table.get_mut(id) {
             Some(Slot::Connection(entry)) => {
-                let hang_up = event.is_read_closed() || event.is_error() || event.is_write_closed();
+                let failed = event.is_error() || event.is_write_closed();
+                let hang_up = event.is_read_closed() || failed;
                 entry.ready.read |= event.is_readable() || hang_up;
                 entry.ready.hang_up |= hang_up;
-                let writable = event.is_writable() || hang_up;
+                // A peer that only ended its direction says nothing about ours. Under
+                // poll(2) a write that would block arms everything again, and trying
+                // one for each report of that end would go round for ever.
+                let writable = event.is_writable() || failed;
                 self.run_turn(id, writable, application);
             }
             Some(Slot::Listener(_)) => self.accept(id, application),
@@ -130,10 +143,18 @@ where
             let mut live = entry.connection.lend(&mut self.workspace, self.now);
             if std::mem::take(&mut writable) {
                 live.handle_writable();
+                if entry.ends_later {
+                    entry.ends_later = !entry.stream.half_close(self.poll.registry());
+                }
             }
             feed(&mut entry.linked, &mut live);
-            let mut wire =
-                Wire { id, stream: &mut entry.stream, files: &mut self.files, registry: self.poll.registry() };
+            let mut wire = Wire {
+                id,
+                stream: &mut entry.stream,
+                files: &mut self.files,
+                registry: self.poll.registry(),
+                ends_later: &mut entry.ends_later,
+            };
             let turn = loop {
                 let turn = turn(&mut live, &mut wire, &mut entry.ready, &mut budget);
                 if !matches!(turn, Turn::Wait(_)) || !feed(&mut entry.linked, &mut live) {
@@ -197,7 +218,7 @@ where
                 warn!(%listener, error = %refused, suppressed, "cannot accept, trying again later");
             }
             // The connections wait in the kernel, and no edge will tell of them.
-            self.alarms.push(Reverse((pause.until, listener)));
+            self.push_alarm(pause.until, listener);
             return;
         }
         self.make_ready(listener);
@@ -258,9 +279,12 @@ where
         }
     }
 
-    /// Gives everybody whose alarm rang a turn.
+    /// Gives everybody whose alarm rang a turn. An alarm that is set meanwhile for a
+    /// time that has passed (a timeout of zero) rings in the next round, so that a
+    /// round ends.
     fn ring_alarms<A: Application<Self, P, L>>(&mut self, application: &mut A) {
-        while let Some(Reverse((at, id))) = self.alarms.peek().copied() {
+        for _ in 0..self.alarms.len() {
+            let Some(Reverse((at, id))) = self.alarms.peek().copied() else { return };
             if self.now < at {
                 return;
             }

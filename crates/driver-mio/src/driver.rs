@@ -19,19 +19,22 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The poller's token for "somebody used a handle".
 pub(crate) const WAKER: Token = Token(Id::RESERVED_TOKENS_START);
 
+/// Alarms without a purpose that are not worth a search.
+const STALE_ALARMS: usize = 1024;
+
 /// Runs connections of one protocol, their listeners, and descriptors of others,
 /// on the thread it lives on.
 ///
 /// [`Driver::wait`] and [`Driver::dispatch`] are separate calls (row A3), so that a
 /// program can do its own work between them, or let a loop of its own wait: the
-/// driver's poller is a descriptor too ([`AsFd`]), readable when something happened,
+/// driver's poller is a descriptor too ([`AsRawFd`]), readable when something happened,
 /// and [`Driver::next_timeout`] says when to come by anyway (row A2).
 ///
 /// ```no_run
@@ -347,14 +350,16 @@ impl<P: Protocol, L: Layer> Driver<P, L> {
     /// When to come by though nothing happens: zero when something is ready now,
     /// `None` when there is nothing to come by for.
     pub fn next_timeout(&self) -> Option<Duration> {
-        if !self.ready.is_empty() {
+        // A shutdown that a callback asked for begins with the next round.
+        let drain_begins = !self.drain.is_running() && !self.draining;
+        if !self.ready.is_empty() || !self.orders.is_empty() || drain_begins {
             return Some(Duration::ZERO);
         }
         let alarm = self.alarms.peek().map_or(Time::NEVER, |Reverse((at, _))| *at);
         let next = match self.drain {
-            Drain::Running => alarm,
-            Drain::Draining { deadline } => alarm.min(deadline),
-            Drain::Stopped => return Some(Duration::ZERO),
+            Drain::Draining { deadline } if self.connections > 0 => alarm.min(deadline),
+            Drain::Stopped if self.connections > 0 => return Some(Duration::ZERO),
+            Drain::Running | Drain::Draining { .. } | Drain::Stopped => alarm,
         };
         (next != Time::NEVER).then(|| next.saturating_since(self.clock()))
     }
@@ -411,8 +416,23 @@ impl<P: Protocol, L: Layer> Driver<P, L> {
         // again; so moving a deadline back, as every byte does with the idle one, is free.
         if deadline < *alarm {
             *alarm = deadline;
-            self.alarms.push(Reverse((deadline, id)));
+            self.push_alarm(deadline, id);
         }
+    }
+
+    /// Bound: alarms that nobody waits for any more, of connections that ended and
+    /// of deadlines that came earlier, make up half of the heap at most.
+    pub(crate) fn push_alarm(&mut self, at: Time, id: Id) {
+        if self.alarms.len() > 2 * self.table.len() + STALE_ALARMS {
+            let table = &self.table;
+            self.alarms.retain(|Reverse((at, id))| match table.get(*id) {
+                Some(Slot::Connection(entry)) => entry.alarm == *at,
+                Some(Slot::Source(source)) => source.alarm == *at,
+                Some(Slot::Listener(_)) => true,
+                None => false,
+            });
+        }
+        self.alarms.push(Reverse((at, id)));
     }
 
     pub(crate) fn clock(&self) -> Time {
@@ -422,8 +442,9 @@ impl<P: Protocol, L: Layer> Driver<P, L> {
 
 /// The poller itself: readable when [`Driver::wait`] with a zero timeout would
 /// find something. On epoll; poll(2) has no descriptor of its own.
+#[cfg(not(mio_unsupported_force_poll_poll))]
 impl<P: Protocol, L: Layer> AsRawFd for Driver<P, L> {
-    fn as_raw_fd(&self) -> RawFd {
+    fn as_raw_fd(&self) -> std::os::fd::RawFd {
         self.poll.as_raw_fd()
     }
 }

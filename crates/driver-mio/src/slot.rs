@@ -33,6 +33,8 @@ pub(crate) struct Entry<P: Protocol, L: Layer> {
     pub(crate) ready: Ready,
     /// It stands in the ready list.
     pub(crate) queued: bool,
+    /// Our direction is to end as soon as the stream is connected.
+    pub(crate) ends_later: bool,
 }
 
 /// The way for commands into a connection.
@@ -54,6 +56,7 @@ impl<P: Protocol, L: Layer> Entry<P, L> {
             peer: None,
             ready: Ready::UNKNOWN,
             queued: false,
+            ends_later: false,
         }
     }
 }

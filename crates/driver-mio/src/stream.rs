@@ -174,44 +174,48 @@ impl Stream {
         }
     }
 
-    /// Lets `send` write to the descriptor, in whatever way it can.
-    pub(crate) fn write_with<T>(&self, send: impl FnOnce(BorrowedFd<'_>) -> io::Result<T>) -> io::Result<T> {
+    /// Lets `send` write to the descriptor, in whatever way it can, and tells it how
+    /// many bytes it may write at most.
+    pub(crate) fn write_with<T>(&self, send: impl FnOnce(BorrowedFd<'_>, u64) -> io::Result<T>) -> io::Result<T> {
         match &self.0 {
-            Kind::Tcp(stream) => stream.try_io(|| send(stream.as_fd())),
-            Kind::Unix(stream) => stream.try_io(|| send(stream.as_fd())),
+            Kind::Tcp(stream) => stream.try_io(|| send(stream.as_fd(), u64::MAX)),
+            Kind::Unix(stream) => stream.try_io(|| send(stream.as_fd(), u64::MAX)),
             Kind::Pair(pair) => match &pair.output {
-                Some(side) => side.pipe.try_io(|| send(side.pipe.as_fd())),
+                Some(side) => side.pipe.try_io(|| match side.mode {
+                    Mode::NonBlocking | Mode::AlwaysReady => send(side.pipe.as_fd(), u64::MAX),
+                    // sendfile cannot be told not to wait.
+                    Mode::SharedSocket | Mode::SharedPipe if !side.is_ready(PollFlags::OUT) => Err(Errno::AGAIN.into()),
+                    Mode::SharedSocket | Mode::SharedPipe => send(side.pipe.as_fd(), PIPE_BUF as u64),
+                }),
                 None => Err(Errno::PIPE.into()),
             },
         }
     }
 
-    /// Bytes that one call of [`Stream::write_with`] may write at most; 0 means
-    /// that it may not write now.
-    pub(crate) fn write_cap(&self) -> usize {
-        match &self.0 {
-            Kind::Tcp(_) | Kind::Unix(_) => usize::MAX,
-            Kind::Pair(pair) => match &pair.output {
-                Some(side) if side.mode == Mode::SharedPipe && !side.is_ready(PollFlags::OUT) => 0,
-                Some(side) if matches!(side.mode, Mode::SharedPipe | Mode::SharedSocket) => PIPE_BUF,
-                Some(_) | None => usize::MAX,
-            },
-        }
-    }
-
-    /// Ends our direction. A peer that is gone already will be noticed elsewhere.
-    pub(crate) fn half_close(&mut self, registry: &Registry) {
+    /// Ends our direction. False when it is still being connected: shutdown(2) would
+    /// give up on that, so it has to wait until the stream is writable. A peer that
+    /// is gone already will be noticed elsewhere.
+    pub(crate) fn half_close(&mut self, registry: &Registry) -> bool {
         let _ = match &mut self.0 {
-            Kind::Tcp(stream) => shutdown(&*stream, Shutdown::Write),
+            Kind::Tcp(stream) => {
+                if stream.peer_addr().is_err_and(|error| error.kind() == io::ErrorKind::NotConnected) {
+                    return false;
+                }
+                shutdown(&*stream, Shutdown::Write)
+            }
             Kind::Unix(stream) => shutdown(&*stream, Shutdown::Write),
             Kind::Pair(pair) => {
-                // A pipe ends when its last writer closes it.
-                if let Some(mut side) = pair.output.take() {
-                    let _ = registry.deregister(&mut side.pipe);
+                let Some(mut side) = pair.output.take() else { return true };
+                let _ = registry.deregister(&mut side.pipe);
+                // A pipe ends when its last writer closes it. A socket does too, but
+                // the input may be a duplicate of it.
+                match side.mode {
+                    Mode::NonBlocking => shutdown(&side.pipe, Shutdown::Write),
+                    Mode::SharedSocket | Mode::SharedPipe | Mode::AlwaysReady => Ok(()),
                 }
-                Ok(())
             }
         };
+        true
     }
 
     /// Makes the coming close a reset, so that half an answer is not taken for a

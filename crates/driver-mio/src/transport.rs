@@ -36,6 +36,7 @@ pub(crate) struct Wire<'a> {
     pub(crate) stream: &'a mut Stream,
     pub(crate) files: &'a mut Files,
     pub(crate) registry: &'a Registry,
+    pub(crate) ends_later: &'a mut bool,
 }
 
 impl Transport for Wire<'_> {
@@ -54,16 +55,14 @@ impl Transport for Wire<'_> {
     fn try_send_file(&mut self, id: FileId, offset: u64, len: u64) -> Result<u64, SendFileError> {
         let Files { open, scratch, calls, .. } = &mut *self.files;
         let file = &open[&(self.id, id)];
-        let cap = match self.stream.write_cap() {
-            0 => return Err(SendFileError::Output(Blocked::WouldBlock)),
-            cap => len.min(cap as u64),
-        };
         // The file's own failure passes through the stream's readiness bookkeeping
         // untouched: only would-block means something there.
-        let sent = self.stream.write_with(|out| match send_file(out, file.as_fd(), offset, cap, scratch, calls.sendfile) {
-            Ok(n) => Ok(Ok(n as u64)),
-            Err(SendFailure::Output(error)) => Err(error),
-            Err(SendFailure::File(error)) => Ok(Err(error)),
+        let sent = self.stream.write_with(|out, cap| {
+            match send_file(out, file.as_fd(), offset, len.min(cap), scratch, calls.sendfile) {
+                Ok(n) => Ok(Ok(n as u64)),
+                Err(SendFailure::Output(error)) => Err(error),
+                Err(SendFailure::File(error)) => Ok(Err(error)),
+            }
         });
         match sent {
             Ok(Ok(n)) => Ok(n),
@@ -91,7 +90,7 @@ impl Transport for Wire<'_> {
     }
 
     fn half_close(&mut self) {
-        self.stream.half_close(self.registry);
+        *self.ends_later = !self.stream.half_close(self.registry);
     }
 }
 

@@ -3,8 +3,8 @@
 //! ```text
 //! → SIZE notes⏎
 //! ← OK 5⏎
-//! → GET notes⏎ GET nowhere⏎ NOOP⏎
-//! ← OK 5⏎ hello -550 no such file⏎ OK⏎
+//! → GET notes⏎GET nowhere⏎NOOP⏎
+//! ← OK 5⏎hello-550 no such file⏎OK⏎
 //! → HELO⏎
 //! ← -500 protocol error, bad command⏎ (end)
 //! ```

@@ -4,7 +4,7 @@
 //! ```text
 //! → hello⏎
 //! ← hello⏎
-//! → quit⏎ never seen⏎
+//! → quit⏎never seen⏎
 //! ← quit⏎ (end)
 //! ```
 //!
@@ -36,6 +36,10 @@ impl Protocol for LineEcho {
     type Command = Infallible;
     type Error = Infallible;
 
+    // Not `framing::Lines`: that costs 1 to 2 ns more on a line of 32 bytes that takes 8,
+    // for the CR, which matters to `quit` alone, and for not looking at a byte twice.
+    // Measured: looking again costs 40 ns a byte when a line of 10 kB comes byte by
+    // byte, a fraction of the read that brings it.
     #[inline]
     fn consume(&mut self, input: &[u8], cx: &mut Context<'_, Self>) -> Result<usize, Stop<Infallible>> {
         let Some(end) = memchr(b'\n', input) else { return Ok(0) };
@@ -57,7 +61,8 @@ impl Protocol for LineEcho {
     fn error_reply(&self, why: &Failure<Infallible>, reply: &mut Reply<'_>) {
         match why {
             Failure::Limit(Limit::Input(_) | Limit::Frame(_)) => reply.write(b"error: line too long\n"),
-            Failure::Limit(Limit::Output(_) | Limit::Events(_) | Limit::Opens | Limit::Idle(_)) | Failure::Misuse(_) => {
+            Failure::Limit(Limit::Output(_) | Limit::Events(_) | Limit::Opens | Limit::Idle(_))
+            | Failure::Misuse(_) => {
                 writeln!(reply, "error: {why}");
             }
             Failure::Peer(never) => match *never {},

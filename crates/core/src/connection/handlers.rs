@@ -22,7 +22,9 @@ enum Undone<E> {
 enum Consumed<E> {
     All,
     /// Up to a call that asked for more than output.
-    Changed { needs_more: bool },
+    Changed {
+        needs_more: bool,
+    },
     /// The rest is no whole message yet.
     NeedsMore,
     Undone(Undone<E>),
@@ -103,6 +105,12 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
             self.consume();
             return true;
         }
+        // Only here, where no other call is due: any of them may be what `consume` waits for.
+        let cap = self.conn.limits.input_bytes as usize;
+        if self.conn.needs_more && self.unread().len() >= cap {
+            self.fail(Failure::Limit(Limit::Input(cap)));
+            return true;
+        }
         if self.conn.input_end == InputEnd::Ended {
             self.call_end_of_input();
             return true;
@@ -168,14 +176,7 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
                 self.conn.needs_more = needs_more;
                 self.on_commit();
             }
-            Consumed::NeedsMore => {
-                let cap = self.conn.limits.input_bytes as usize;
-                if self.unread().len() >= cap {
-                    self.fail(Failure::Limit(Limit::Input(cap)));
-                } else {
-                    self.conn.needs_more = true;
-                }
-            }
+            Consumed::NeedsMore => self.conn.needs_more = true,
             Consumed::Undone(undone) => self.on_undone(undone, false),
         }
     }
@@ -284,10 +285,7 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
 
 /// Commits the call, or undoes it. A refusal outranks what the call itself says:
 /// it may have been ignored.
-fn judge<P: Protocol, R>(
-    result: Result<R, Stop<P::Error>>,
-    cx: &mut Context<'_, P>,
-) -> Result<R, Undone<P::Error>> {
+fn judge<P: Protocol, R>(result: Result<R, Stop<P::Error>>, cx: &mut Context<'_, P>) -> Result<R, Undone<P::Error>> {
     let undone = match (cx.writer.refusal, result) {
         (None, Ok(value)) => return Ok(value),
         (Some(Refusal::Full(resource)), _) => Undone::Full(resource),

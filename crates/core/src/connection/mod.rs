@@ -315,7 +315,9 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
         }
         match self.conn.phase {
             Phase::New | Phase::Active => Err((command, Misuse::CommandWaiting)),
-            Phase::Flushing(_) | Phase::Lingering(_) | Phase::Closing(_) | Phase::Closed => Err((command, Misuse::Closed)),
+            Phase::Flushing(_) | Phase::Lingering(_) | Phase::Closing(_) | Phase::Closed => {
+                Err((command, Misuse::Closed))
+            }
         }
     }
 
@@ -437,12 +439,7 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
 
     fn output_side(&mut self) -> OutputSide<'_> {
         let conn = &mut *self.conn;
-        OutputSide {
-            buffers: lent(&mut conn.buffers),
-            pool: &mut self.workspace.pool,
-            io: &mut conn.io,
-            now: self.now,
-        }
+        OutputSide { buffers: lent(&mut conn.buffers), pool: &mut self.workspace.pool, io: &mut conn.io, now: self.now }
     }
 
     /// Bytes that may be read now.
@@ -451,7 +448,9 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
         match &conn.phase {
             Phase::New | Phase::Active if !self.wants_input() => 0,
             Phase::New | Phase::Active => (conn.limits.input_bytes as usize).saturating_sub(self.unread().len()),
-            Phase::Flushing(end) | Phase::Lingering(end) if conn.input_end == InputEnd::Open && self.now < end.until => {
+            Phase::Flushing(end) | Phase::Lingering(end)
+                if conn.input_end == InputEnd::Open && self.now < end.until =>
+            {
                 end.discard_left as usize
             }
             Phase::Flushing(_) | Phase::Lingering(_) | Phase::Closing(_) | Phase::Closed => 0,
@@ -481,11 +480,7 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
     }
 
     /// Lets `read` fill a slot of `quota` bytes behind what is unread.
-    fn fill(
-        &mut self,
-        quota: usize,
-        read: impl FnOnce(&mut [u8]) -> Result<usize, Blocked>,
-    ) -> Result<usize, Blocked> {
+    fn fill(&mut self, quota: usize, read: impl FnOnce(&mut [u8]) -> Result<usize, Blocked>) -> Result<usize, Blocked> {
         match self.conn.phase {
             Phase::New | Phase::Active => {}
             Phase::Flushing(_) | Phase::Lingering(_) | Phase::Closing(_) | Phase::Closed => {
@@ -583,7 +578,9 @@ enum Step<Event, Error> {
 
 /// What the output needs next.
 enum Due {
-    Bytes { from_layers: bool },
+    Bytes {
+        from_layers: bool,
+    },
     File(FilePart),
     /// Bytes went through the layers; look again.
     Moved,

@@ -11,8 +11,11 @@ use std::vec::Vec;
 
 const CRLF_DOT: &[u8] = b"\r\n.\r\n";
 
+/// A framing by its bound.
+type Bounded = fn(usize) -> LengthPrefix;
+
 /// Every width and order, with what they make of the length 3.
-const PREFIXES: [(fn(usize) -> LengthPrefix, &[u8]); 7] = [
+const PREFIXES: [(Bounded, &[u8]); 7] = [
     (LengthPrefix::u8, &[3]),
     (LengthPrefix::u16_be, &[0, 3]),
     (LengthPrefix::u16_le, &[3, 0]),
@@ -22,8 +25,11 @@ const PREFIXES: [(fn(usize) -> LengthPrefix, &[u8]); 7] = [
     (LengthPrefix::u64_le, &[3, 0, 0, 0, 0, 0, 0, 0]),
 ];
 
-/// The payloads of the frames of `input`, and how many bytes they took.
-fn drain<F: Framing>(framing: &mut F, input: &[u8]) -> Result<(Vec<Vec<u8>>, usize), Limit> {
+/// The payloads of frames, and how many bytes the frames took.
+type Drained = (Vec<Vec<u8>>, usize);
+
+/// All whole frames of `input`.
+fn drain<F: Framing>(framing: &mut F, input: &[u8]) -> Result<Drained, Limit> {
     let mut payloads = Vec::new();
     let mut taken = 0;
     while let Some(frame) = framing.find(&input[taken..])? {
@@ -39,7 +45,7 @@ fn drain<F: Framing>(framing: &mut F, input: &[u8]) -> Result<(Vec<Vec<u8>>, usi
 fn drain_pieces<'a, F: Framing>(
     framing: &mut F,
     pieces: impl IntoIterator<Item = &'a [u8]>,
-) -> Result<(Vec<Vec<u8>>, usize), (Limit, usize)> {
+) -> Result<Drained, (Limit, usize)> {
     let mut payloads = Vec::new();
     let (mut arrived, mut taken) = (Vec::new(), 0);
     for piece in pieces {

@@ -70,7 +70,13 @@ pub struct Writer<'a> {
 
 impl<'a> Writer<'a> {
     #[inline]
-    pub(crate) fn new(output: &'a mut Output, pool: &'a mut Pool, cap: usize, ended: bool, fuse: &'a mut u32) -> Writer<'a> {
+    pub(crate) fn new(
+        output: &'a mut Output,
+        pool: &'a mut Pool,
+        cap: usize,
+        ended: bool,
+        fuse: &'a mut u32,
+    ) -> Writer<'a> {
         let mark = output.savepoint();
         Writer { output, pool, cap, ended, refusal: None, mark, fuse }
     }
@@ -202,7 +208,12 @@ impl<'a> Writer<'a> {
                 output.seal(self.pool);
             }
         }
-        let place = Reserved { sealed: self.output.sealed.len(), at: self.output.tail.len(), len: n, end: self.output.bytes + n };
+        let place = Reserved {
+            sealed: self.output.sealed.len(),
+            at: self.output.tail.len(),
+            len: n,
+            end: self.output.bytes + n,
+        };
         self.write(&[0; SCALAR][..n])?;
         Ok(place)
     }

@@ -29,10 +29,7 @@ const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::CLOEXEC);
 
 /// The file at the end. `O_NONBLOCK` lets the open of a FIFO or a device return
 /// at once; `O_NOCTTY` keeps a terminal from becoming ours (FAULTS 50).
-const FILE: OFlags = OFlags::RDONLY
-    .union(OFlags::NONBLOCK)
-    .union(OFlags::NOCTTY)
-    .union(OFlags::CLOEXEC);
+const FILE: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
 
 /// A directory that files are served from, held open.
 ///
@@ -63,10 +60,7 @@ impl Root {
     /// The system's, among them `ENOTDIR` for anything but a directory.
     pub fn open(path: &Path) -> io::Result<Root> {
         let directory = retry_on_intr(|| open(path, DIRECTORY, Mode::empty()))?;
-        Ok(Root {
-            directory,
-            calls: SystemCalls::default(),
-        })
+        Ok(Root { directory, calls: SystemCalls::default() })
     }
 
     /// The same directory, opened with these system calls only.
@@ -116,10 +110,7 @@ impl Root {
             | FileType::Unknown => return Err(FileError::NotRegular),
         }
         let len_bytes = u64::try_from(stat.st_size).map_err(|_| open_error(Errno::OVERFLOW))?;
-        Ok(RegularFile {
-            descriptor,
-            len_bytes,
-        })
+        Ok(RegularFile { descriptor, len_bytes })
     }
 
     fn open_unchecked(&self, name: &[u8]) -> Result<OwnedFd, Errno> {
@@ -145,11 +136,7 @@ fn check_name(name: &[u8]) -> Result<(), FileError> {
         || name[0] == b'/'
         || name.contains(&0)
         || name.split(|&byte| byte == b'/').any(|part| part == b"..");
-    if leaves {
-        Err(FileError::Forbidden)
-    } else {
-        Ok(())
-    }
+    if leaves { Err(FileError::Forbidden) } else { Ok(()) }
 }
 
 /// The kernel keeps the whole way beneath `root`.
@@ -180,10 +167,7 @@ fn walk(root: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd, Errno> {
         None => (&name[..0], name),
     };
     let mut reached = None;
-    for part in directories
-        .split(|&byte| byte == b'/')
-        .filter(|part| !stays(part))
-    {
+    for part in directories.split(|&byte| byte == b'/').filter(|part| !stays(part)) {
         let at = reached.as_ref().map_or(root, AsFd::as_fd);
         reached = Some(walk_into(at, part)?);
     }

@@ -94,8 +94,7 @@ pub fn send_file(
 /// # Errors
 /// [`FileError::Io`].
 pub fn read_file(file: BorrowedFd<'_>, offset: u64, buf: &mut [u8]) -> Result<usize, FileError> {
-    retry_on_intr(|| pread(file, &mut *buf, offset))
-        .map_err(|errno| FileError::Io(errno.raw_os_error()))
+    retry_on_intr(|| pread(file, &mut *buf, offset)).map_err(|errno| FileError::Io(errno.raw_os_error()))
 }
 
 fn write_out(out: BorrowedFd<'_>, bytes: &[u8]) -> Result<usize, Errno> {
@@ -107,12 +106,7 @@ fn write_out(out: BorrowedFd<'_>, bytes: &[u8]) -> Result<usize, Errno> {
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
-fn sendfile(
-    out: BorrowedFd<'_>,
-    file: BorrowedFd<'_>,
-    mut offset: u64,
-    len: usize,
-) -> Result<usize, Errno> {
+fn sendfile(out: BorrowedFd<'_>, file: BorrowedFd<'_>, mut offset: u64, len: usize) -> Result<usize, Errno> {
     rustix::fs::sendfile(out, file, Some(&mut offset), len)
 }
 

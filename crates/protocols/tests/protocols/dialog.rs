@@ -166,17 +166,20 @@ fn fault_28_30_72_nul_bare_cr_and_broken_utf8_stay_in_the_name() {
 
 #[test]
 fn b8_b13_anything_else_is_a_bad_command_and_the_end() {
-    for line in [
-        "", "\r", " ", "HELO", "get hello", "Noop", "quit", "NOOP extra", "NOOP ", "QUIT now", " NOOP", "GET", "GET ", "GET\thello",
-        "GETS hello", "SIZE", "SIZE ", "SIZE\0hello", "OK", "-500 protocol error, bad command", "GET / HTTP/1.1\r\nHost:",
-    ] {
-        if line.starts_with("GET /") {
-            let reply = [b"-550 no such file\n", BAD_COMMAND].concat();
-            ends(format!("{line}\n").as_bytes(), &reply, &Reason::Peer(BadCommand));
-        } else {
-            is_bad(format!("{line}\n").as_bytes());
-        }
+    for line in ["", "\r", " ", "HELO", "OK", "get hello", "Noop", "quit", " NOOP", "NOOP ", "NOOP extra", "QUIT now"] {
+        is_bad(format!("{line}\n").as_bytes());
     }
+    for line in ["GET", "GET ", "GET\thello", "GETS hello", "SIZE", "SIZE ", "SIZE\0hello"] {
+        is_bad(format!("{line}\n").as_bytes());
+        is_bad(format!("{line}\r\n").as_bytes());
+    }
+}
+
+#[test]
+fn fault_39_http_asks_for_no_file_and_then_says_a_bad_command() {
+    let reply = [b"-550 no such file\n", BAD_COMMAND].concat();
+    ends(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n", &reply, &Reason::Peer(BadCommand));
+    is_bad(b"POST / HTTP/1.1\r\nHost: here\r\n\r\n");
 }
 
 #[test]

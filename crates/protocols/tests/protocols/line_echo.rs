@@ -22,9 +22,10 @@ fn echo_of(input: &[u8]) -> &[u8] {
 #[track_caller]
 fn echoes(input: &[u8]) {
     let more = [input, b"behind\nquit\n"].concat();
-    let peers = [Peer::says(input), Peer::says(input).byte_by_byte(), Peer::says(&more), Peer::says(&more).byte_by_byte()];
+    let peers =
+        [Peer::says(input), Peer::says(input).byte_by_byte(), Peer::says(&more), Peer::says(&more).byte_by_byte()];
     for (peer, said) in peers.into_iter().zip([input, input, &more, &more]) {
-        let seen = peer.meets(LineEcho::default());
+        let seen = peer.meets(LineEcho);
         assert_eq!(seen.sent, Sent::of(echo_of(said)));
         assert_eq!(seen.report.expect("closed").reason, Reason::Finished);
     }
@@ -48,7 +49,7 @@ fn e7_unterminated_last_line_comes_back_as_it_stands() {
     echoes(b"one\ntwo\r");
     echoes(b"one\nquit");
     let longest = [b'x'; 10_239];
-    assert_eq!(Peer::says(&longest).meets(LineEcho::default()).sent, Sent::of(&longest));
+    assert_eq!(Peer::says(&longest).meets(LineEcho).sent, Sent::of(&longest));
 }
 
 #[test]
@@ -56,7 +57,7 @@ fn e5_quit_comes_back_and_is_the_last() {
     for quit in [&b"quit\n"[..], b"quit\r\n"] {
         let said = [b"one\n", quit, b"two\nquit\n", &[b'x'; 20_000]].concat();
         for peer in [Peer::says(&said), Peer::says(&said).byte_by_byte(), Peer::says(&said).stays()] {
-            let seen = peer.meets(LineEcho::default());
+            let seen = peer.meets(LineEcho);
             assert_eq!(seen.sent, Sent::of(&[b"one\n", quit].concat()));
             let report = seen.report.expect("closed");
             assert_eq!(report.reason, Reason::Finished);
@@ -69,13 +70,13 @@ fn e5_quit_comes_back_and_is_the_last() {
 fn e5_only_quit_itself_ends_the_session() {
     for line in ["quit ", " quit", "QUIT", "quit\r\r", "\rquit", "quitt", "qui", "quit\0"] {
         let said = format!("{line}\nbehind\n");
-        assert_eq!(Peer::says(said.as_bytes()).meets(LineEcho::default()).sent, Sent::of(said.as_bytes()));
+        assert_eq!(Peer::says(said.as_bytes()).meets(LineEcho).sent, Sent::of(said.as_bytes()));
     }
 }
 
 #[test]
 fn b9_a_line_waits_until_it_is_whole() {
-    let seen = Peer::says(b"whole\nnot who").stays().meets(LineEcho::default());
+    let seen = Peer::says(b"whole\nnot who").stays().meets(LineEcho);
     assert_eq!(seen.sent, Sent::of(b"whole\n"));
     assert_eq!(seen.report, None);
     assert_eq!(seen.peak_bytes, 7);
@@ -85,7 +86,7 @@ fn b9_a_line_waits_until_it_is_whole() {
 fn fault_27_endless_line_is_refused_with_a_reply_and_closed() {
     let said = [&b"fine\n"[..], &[b'x'; 50_000]].concat();
     for peer in [Peer::says(&said), Peer::says(&said).cut(&[999]), Peer::says(&said).stays()] {
-        let seen = peer.meets(LineEcho::default());
+        let seen = peer.meets(LineEcho);
         assert_eq!(seen.sent, Sent::of(b"fine\nerror: line too long\n"));
         let report = seen.report.expect("closed");
         assert!(matches!(report.reason, Reason::Limit(Limit::Input(10_240) | Limit::Frame(_))), "{:?}", report.reason);
@@ -118,14 +119,14 @@ fn e7_reading_pauses_while_4096_bytes_of_output_wait() {
     let said = b"0123456\n".repeat(4000);
     let mut peer = Peer::says(&said);
     peer.takes = 0;
-    let seen = peer.meets_with(LineEcho::default(), LineEcho::SMALL);
+    let seen = peer.meets_with(LineEcho, LineEcho::SMALL);
     assert_eq!(seen.received, 2 * 4096);
     assert_eq!(seen.report.expect("closed after the stall").reason, Reason::Stalled);
 
     let mut peer = Peer::says(&said);
     peer.takes = 1000;
     peer.stutters = true;
-    let seen = peer.meets_with(LineEcho::default(), LineEcho::SMALL);
+    let seen = peer.meets_with(LineEcho, LineEcho::SMALL);
     assert_eq!(seen.sent, Sent::of(&said));
     assert!(seen.peak_bytes <= 2 * 4096);
 }
@@ -133,11 +134,11 @@ fn e7_reading_pauses_while_4096_bytes_of_output_wait() {
 #[test]
 fn e7_longest_line_fits_the_small_bounds() {
     let longest = [&[b'x'; 4095][..], b"\n"].concat();
-    let seen = Peer::says(&[&longest[..], &longest[..4095]].concat()).meets_with(LineEcho::default(), LineEcho::SMALL);
+    let seen = Peer::says(&[&longest[..], &longest[..4095]].concat()).meets_with(LineEcho, LineEcho::SMALL);
     assert_eq!(seen.sent, Sent::of(&[&longest[..], &longest[..4095]].concat()));
     assert_eq!(seen.report.expect("closed").reason, Reason::Finished);
 
-    let seen = Peer::says(&[b'x'; 4096]).meets_with(LineEcho::default(), LineEcho::SMALL);
+    let seen = Peer::says(&[b'x'; 4096]).meets_with(LineEcho, LineEcho::SMALL);
     assert_eq!(seen.sent, Sent::of(b"error: line too long\n"));
 }
 
@@ -147,7 +148,7 @@ fn e7_fault_9_batch_input_is_answered_whole_after_its_end() {
     let mut peer = Peer::says(&said);
     peer.takes = 7;
     peer.stutters = true;
-    let seen = peer.meets(LineEcho::default());
+    let seen = peer.meets(LineEcho);
     assert_eq!(seen.sent, Sent::of(&said));
     assert_eq!(seen.report.expect("closed").reason, Reason::Finished);
 }
@@ -155,11 +156,11 @@ fn e7_fault_9_batch_input_is_answered_whole_after_its_end() {
 #[test]
 fn e7_other_limits_are_named_too() {
     let idle = Peer::says(b"one\ntw").stays();
-    let seen = idle.meets_with(LineEcho::default(), Limits { idle_ms: 3000, ..Limits::DEFAULT });
+    let seen = idle.meets_with(LineEcho, Limits { idle_ms: 3000, ..Limits::DEFAULT });
     assert_eq!(seen.sent, Sent::of(b"one\nerror: nothing moved for 3000 ms\n"));
 
     let long = Peer::says(b"0123\n0123456789\n");
-    let seen = long.meets_with(LineEcho::default(), Limits { output_bytes: 10, ..Limits::DEFAULT });
+    let seen = long.meets_with(LineEcho, Limits { output_bytes: 10, ..Limits::DEFAULT });
     assert_eq!(seen.sent, Sent::of(b"0123\nerror: one reply longer than the output limit of 10 bytes\n"));
     assert_ne!(seen.report.expect("closed").reason, Reason::Misuse(Misuse::WriteAfterEnd));
 }
@@ -172,7 +173,7 @@ fn b10_a_false_full_at_any_write_changes_nothing() {
             let whole = peer.says.concat();
             let mut peer = peer;
             peer.refuse = vec![nth; 40];
-            let seen = peer.meets(LineEcho::default());
+            let seen = peer.meets(LineEcho);
             assert_eq!(seen.sent, Sent::of(echo_of(&whole)), "refusing write {nth}");
         }
     }
@@ -194,7 +195,7 @@ proptest! {
         peer.takes = takes;
         peer.stutters = stutters;
         peer.refuse = refuse;
-        let seen = peer.meets_with(LineEcho::default(), Limits { input_bytes: 64, output_bytes: 64, ..Limits::DEFAULT });
+        let seen = peer.meets_with(LineEcho, Limits { input_bytes: 64, output_bytes: 64, ..Limits::DEFAULT });
         prop_assert_eq!(seen.sent, Sent::of(echo_of(said.as_bytes())));
         prop_assert_eq!(seen.report.expect("closed").reason, Reason::Finished);
     }

@@ -5,7 +5,7 @@ use std::fmt;
 /// The bytes of one direction. Equal when the bytes are: how they were cut into
 /// writes does not show.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Sent {
+pub(crate) struct Sent {
     pieces: Vec<Piece>,
 }
 
@@ -13,42 +13,35 @@ pub struct Sent {
 enum Piece {
     Bytes(Vec<u8>),
     /// `name` from 0 up to `len`.
-    File { name: Vec<u8>, len: u64 },
+    File {
+        name: Vec<u8>,
+        len: u64,
+    },
 }
 
 impl Sent {
-    pub fn new() -> Sent {
+    pub(crate) fn new() -> Sent {
         Sent::default()
     }
 
     /// All of it was bytes, and these.
-    pub fn of(bytes: &[u8]) -> Sent {
+    pub(crate) fn of(bytes: &[u8]) -> Sent {
         Sent::new().bytes(bytes)
     }
 
-    pub fn bytes(mut self, bytes: &[u8]) -> Sent {
+    pub(crate) fn bytes(mut self, bytes: &[u8]) -> Sent {
         self.push_bytes(bytes);
         self
     }
 
-    pub fn file(mut self, name: &[u8], len: u64) -> Sent {
+    pub(crate) fn file(mut self, name: &[u8], len: u64) -> Sent {
         if len > 0 {
             self.push_file(name, 0, len);
         }
         self
     }
 
-    pub fn then(mut self, more: &Sent) -> Sent {
-        for piece in &more.pieces {
-            match piece {
-                Piece::Bytes(bytes) => self.push_bytes(bytes),
-                Piece::File { name, len } => self.push_file(name, 0, *len),
-            }
-        }
-        self
-    }
-
-    pub fn push_bytes(&mut self, bytes: &[u8]) {
+    pub(crate) fn push_bytes(&mut self, bytes: &[u8]) {
         match self.pieces.last_mut() {
             _ if bytes.is_empty() => {}
             Some(Piece::Bytes(last)) => last.extend_from_slice(bytes),
@@ -58,7 +51,7 @@ impl Sent {
 
     /// Part of a file: its beginning, or what follows the part before.
     #[track_caller]
-    pub fn push_file(&mut self, name: &[u8], offset: u64, len: u64) {
+    pub(crate) fn push_file(&mut self, name: &[u8], offset: u64, len: u64) {
         if offset == 0 {
             self.pieces.push(Piece::File { name: name.to_vec(), len });
             return;
@@ -70,7 +63,7 @@ impl Sent {
     }
 
     /// In bytes, those of files included.
-    pub fn len(&self) -> u64 {
+    pub(crate) fn len(&self) -> u64 {
         self.pieces.iter().fold(0, |sum, piece| {
             sum + match piece {
                 Piece::Bytes(bytes) => bytes.len() as u64,
@@ -85,6 +78,10 @@ impl fmt::Debug for Sent {
         f.write_str("\"")?;
         for piece in &self.pieces {
             match piece {
+                Piece::Bytes(bytes) if bytes.len() > 400 => {
+                    let (first, last) = (&bytes[..100], &bytes[bytes.len() - 100..]);
+                    write!(f, "{}«{} bytes»{}", first.escape_ascii(), bytes.len() - 200, last.escape_ascii())?;
+                }
                 Piece::Bytes(bytes) => write!(f, "{}", bytes.escape_ascii())?,
                 Piece::File { name, len } => write!(f, "«{len} bytes of {}»", name.escape_ascii())?,
             }

@@ -2,8 +2,8 @@
 
 use crate::sent::Sent;
 use drywire_core::{
-    Blocked, Budget, CloseReport, Connection, FileError, FileId, Limits, OpenFile, Opening, Protocol, Ready, SendFileError,
-    Time, Transport, TransportError, Turn, Wait, Workspace, turn,
+    Blocked, Budget, CloseReport, Connection, FileError, FileId, Limits, OpenFile, Opening, Protocol, Ready,
+    SendFileError, Time, Transport, TransportError, Turn, Wait, Workspace, turn,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
@@ -16,30 +16,30 @@ const SENDFILE_AT_MOST: u64 = 0x7fff_f000;
 
 /// What a peer does, and in which portions.
 #[derive(Clone)]
-pub struct Peer {
+pub(crate) struct Peer {
     /// Sent in this order, one portion per turn.
-    pub says: Vec<Vec<u8>>,
+    pub(crate) says: Vec<Vec<u8>>,
     /// After the last portion: end our input, or stay silent.
-    pub ends: bool,
+    pub(crate) ends: bool,
     /// Bytes taken per write. 0: never takes anything.
-    pub takes: usize,
+    pub(crate) takes: usize,
     /// Every second write or send finds the transport full.
-    pub stutters: bool,
+    pub(crate) stutters: bool,
     /// Files are opened at once, or answered in a later turn.
-    pub opens_late: bool,
+    pub(crate) opens_late: bool,
     /// What there is to open.
-    pub files: BTreeMap<Vec<u8>, Result<u64, FileError>>,
+    pub(crate) files: BTreeMap<Vec<u8>, Result<u64, FileError>>,
     /// Per turn, the write that is refused as if it did not fit, counted from 1; 0: none.
-    pub refuse: Vec<u32>,
+    pub(crate) refuse: Vec<u32>,
     /// Reading fails with this after the last portion.
-    pub read_fails: Option<TransportError>,
+    pub(crate) read_fails: Option<TransportError>,
     /// Writing fails with this, always.
-    pub write_fails: Option<TransportError>,
+    pub(crate) write_fails: Option<TransportError>,
 }
 
 impl Peer {
     /// Says all of `input` at once, ends, and takes everything.
-    pub fn says(input: &[u8]) -> Peer {
+    pub(crate) fn says(input: &[u8]) -> Peer {
         Peer {
             says: vec![input.to_vec()],
             ends: true,
@@ -53,13 +53,13 @@ impl Peer {
         }
     }
 
-    pub fn byte_by_byte(mut self) -> Peer {
+    pub(crate) fn byte_by_byte(mut self) -> Peer {
         self.says = self.says.concat().chunks(1).map(<[u8]>::to_vec).collect();
         self
     }
 
     /// Portions of these sizes, over and over.
-    pub fn cut(mut self, sizes: &[usize]) -> Peer {
+    pub(crate) fn cut(mut self, sizes: &[usize]) -> Peer {
         let whole = self.says.concat();
         self.says.clear();
         let mut rest = &whole[..];
@@ -74,19 +74,19 @@ impl Peer {
         self
     }
 
-    pub fn stays(mut self) -> Peer {
+    pub(crate) fn stays(mut self) -> Peer {
         self.ends = false;
         self
     }
 
     #[track_caller]
-    pub fn meets<P: Protocol<Event = Infallible>>(self, protocol: P) -> Seen<P::Error> {
+    pub(crate) fn meets<P: Protocol<Event = Infallible>>(self, protocol: P) -> Seen<P::Error> {
         self.meets_with(protocol, P::LIMITS)
     }
 
     /// Runs until the connection is closed, or waits for a peer who does nothing more.
     #[track_caller]
-    pub fn meets_with<P: Protocol<Event = Infallible>>(self, protocol: P, limits: Limits) -> Seen<P::Error> {
+    pub(crate) fn meets_with<P: Protocol<Event = Infallible>>(self, protocol: P, limits: Limits) -> Seen<P::Error> {
         let mut connection = Connection::new(protocol).with_limits(limits);
         let mut workspace = Workspace::new();
         let mut refuse = self.refuse.clone().into_iter();
@@ -150,16 +150,16 @@ impl Peer {
 
 /// What became of the connection.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Seen<E> {
-    pub sent: Sent,
+pub(crate) struct Seen<E> {
+    pub(crate) sent: Sent,
     /// `None`: it is still open.
-    pub report: Option<CloseReport<E>>,
+    pub(crate) report: Option<CloseReport<E>>,
     /// The most bytes the connection held between two turns.
-    pub peak_bytes: usize,
+    pub(crate) peak_bytes: usize,
     /// The most files that were open between two turns.
-    pub peak_files: usize,
+    pub(crate) peak_files: usize,
     /// Bytes the connection took from the peer.
-    pub received: u64,
+    pub(crate) received: u64,
 }
 
 struct Wire {

@@ -20,11 +20,8 @@ struct Site {
 impl Site {
     fn new() -> Site {
         let holder = tempfile::tempdir().unwrap();
-        let site = Site {
-            served: holder.path().join("served"),
-            outside: holder.path().join("outside"),
-            _holder: holder,
-        };
+        let site =
+            Site { served: holder.path().join("served"), outside: holder.path().join("outside"), _holder: holder };
         fs::create_dir_all(site.served.join("sub/deep")).unwrap();
         fs::create_dir(&site.outside).unwrap();
         fs::write(site.served.join("file"), b"inside").unwrap();
@@ -44,12 +41,8 @@ impl Site {
 }
 
 fn both_roots(path: &Path) -> [Root; 2] {
-    [true, false].map(|openat2| {
-        Root::open(path).unwrap().with_system_calls(SystemCalls {
-            openat2,
-            ..SystemCalls::default()
-        })
-    })
+    [true, false]
+        .map(|openat2| Root::open(path).unwrap().with_system_calls(SystemCalls { openat2, ..SystemCalls::default() }))
 }
 
 /// Reads all of a small file, by its descriptor.

@@ -25,12 +25,7 @@ fn assert_opens(root: &Root, name: &[u8], expected: &[u8]) {
 #[track_caller]
 fn assert_refused(root: &Root, name: &[u8], expected: FileError) {
     let answer = root.open_beneath(name).map(|file| contents(&file));
-    assert_eq!(
-        answer,
-        Err(expected),
-        "{root:?} {:?}",
-        name.escape_ascii().to_string()
-    );
+    assert_eq!(answer, Err(expected), "{root:?} {:?}", name.escape_ascii().to_string());
 }
 
 /// Opens on another thread; a call that blocks fails the test instead of hanging it.
@@ -38,9 +33,7 @@ fn assert_refused(root: &Root, name: &[u8], expected: FileError) {
 fn open_within_a_second(root: Root, name: &'static [u8]) -> Result<RegularFile, FileError> {
     let (answer, answered) = mpsc::channel();
     thread::spawn(move || answer.send(root.open_beneath(name)));
-    answered
-        .recv_timeout(Duration::from_secs(1))
-        .expect("the open blocks")
+    answered.recv_timeout(Duration::from_secs(1)).expect("the open blocks")
 }
 
 #[test]
@@ -75,15 +68,7 @@ fn names_are_bytes_and_may_hold_slashes_and_dots() {
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
     let site = Site::new();
-    for odd in [
-        &b"\xff\xfe caf\xe9"[..],
-        b"..hidden",
-        b"...",
-        b"a..b",
-        b"line\nbreak",
-        b"%2e%2e",
-        b"back\\slash",
-    ] {
+    for odd in [&b"\xff\xfe caf\xe9"[..], b"..hidden", b"...", b"a..b", b"line\nbreak", b"%2e%2e", b"back\\slash"] {
         fs::write(site.served.join(OsStr::from_bytes(odd)), b"odd").unwrap();
         for root in site.roots() {
             assert_opens(&root, odd, b"odd");
@@ -109,10 +94,7 @@ fn an_empty_file_opens() {
 fn length_is_not_cut_to_32_bits() {
     let site = Site::new();
     let len = (1 << 32) + 5;
-    fs::File::create(site.served.join("big"))
-        .unwrap()
-        .set_len(len)
-        .unwrap();
+    fs::File::create(site.served.join("big")).unwrap().set_len(len).unwrap();
     for root in site.roots() {
         assert_eq!(root.open_beneath(b"big").unwrap().len_bytes, len);
     }
@@ -123,11 +105,7 @@ fn descriptors_are_closed_in_programs_we_start() {
     let site = Site::new();
     for root in site.roots() {
         let file = root.open_beneath(b"sub/deep/file").unwrap();
-        assert!(
-            fcntl_getfd(&file.descriptor)
-                .unwrap()
-                .contains(FdFlags::CLOEXEC)
-        );
+        assert!(fcntl_getfd(&file.descriptor).unwrap().contains(FdFlags::CLOEXEC));
     }
 }
 
@@ -180,10 +158,7 @@ fn fault_49_no_permission_is_forbidden() {
 fn fault_18_no_descriptor_left_has_a_name() {
     assert_eq!(open_error(Errno::MFILE), FileError::TooMany);
     assert_eq!(open_error(Errno::NFILE), FileError::TooMany);
-    assert_eq!(
-        open_error(Errno::IO),
-        FileError::Io(Errno::IO.raw_os_error())
-    );
+    assert_eq!(open_error(Errno::IO), FileError::Io(Errno::IO.raw_os_error()));
 }
 
 #[test]
@@ -205,10 +180,7 @@ fn fault_50_fifo_is_refused_and_never_blocks() {
     let site = Site::new();
     mkfifoat(CWD, site.served.join("fifo"), Mode::RUSR | Mode::WUSR).unwrap();
     for root in site.roots() {
-        assert_eq!(
-            open_within_a_second(root, b"fifo").unwrap_err(),
-            FileError::NotRegular
-        );
+        assert_eq!(open_within_a_second(root, b"fifo").unwrap_err(), FileError::NotRegular);
     }
 }
 
@@ -217,16 +189,9 @@ fn fault_50_fifo_with_a_writer_is_refused_too() {
     let site = Site::new();
     let path = site.served.join("fifo");
     mkfifoat(CWD, &path, Mode::RUSR | Mode::WUSR).unwrap();
-    let _both_ends = fs::OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(&path)
-        .unwrap();
+    let _both_ends = fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
     for root in site.roots() {
-        assert_eq!(
-            open_within_a_second(root, b"fifo").unwrap_err(),
-            FileError::NotRegular
-        );
+        assert_eq!(open_within_a_second(root, b"fifo").unwrap_err(), FileError::NotRegular);
     }
 }
 
@@ -261,11 +226,7 @@ fn fault_50_symlink_to_a_device_is_refused() {
 #[test]
 fn fault_51_names_that_lead_out_are_refused() {
     let site = Site::new();
-    let absolute = site
-        .served
-        .join("file")
-        .into_os_string()
-        .into_encoded_bytes();
+    let absolute = site.served.join("file").into_os_string().into_encoded_bytes();
     for root in site.roots() {
         assert_refused(&root, &absolute, FileError::Forbidden);
         for name in [
@@ -299,13 +260,7 @@ fn fault_51_dot_dot_is_refused_even_where_it_would_stay_inside() {
 fn fault_51_nul_is_refused() {
     let site = Site::new();
     for root in site.roots() {
-        for name in [
-            &b"file\0"[..],
-            b"\0",
-            b"\0file",
-            b"file\0/../x",
-            b"sub\0/deep/file",
-        ] {
+        for name in [&b"file\0"[..], b"\0", b"\0file", b"file\0/../x", b"sub\0/deep/file"] {
             assert_refused(&root, name, FileError::Forbidden);
         }
     }
@@ -329,13 +284,7 @@ fn fault_52_symlinks_that_stay_beneath_are_followed_by_openat2_only() {
     site.link("sub", "directory");
     site.link("directory/deep", "chain");
     let [scoped, walked] = site.roots();
-    for name in [
-        &b"flat"[..],
-        b"down",
-        b"sub/deep/up",
-        b"directory/deep/file",
-        b"chain/file",
-    ] {
+    for name in [&b"flat"[..], b"down", b"sub/deep/up", b"directory/deep/file", b"chain/file"] {
         assert_opens(&scoped, name, b"inside");
         assert_refused(&walked, name, FileError::Forbidden);
     }
@@ -384,10 +333,7 @@ fn fault_52_magic_links_are_refused() {
 /// openat2. Tried by hand (std cannot take a lease): it answers after 0.2 ms.
 #[test]
 fn eagain_that_stays_is_an_error_with_its_number() {
-    assert_eq!(
-        open_error(Errno::AGAIN),
-        FileError::Io(Errno::AGAIN.raw_os_error())
-    );
+    assert_eq!(open_error(Errno::AGAIN), FileError::Io(Errno::AGAIN.raw_os_error()));
 }
 
 #[test]
@@ -409,13 +355,7 @@ fn fault_48_removed_and_replaced_file_is_read_from_the_descriptor() {
 /// Row A11: the switch is what a kernel without the call looks like.
 #[test]
 fn a11_all_calls_are_allowed_by_default() {
-    assert_eq!(
-        SystemCalls::default(),
-        SystemCalls {
-            openat2: true,
-            sendfile: true
-        }
-    );
+    assert_eq!(SystemCalls::default(), SystemCalls { openat2: true, sendfile: true });
 }
 
 #[test]

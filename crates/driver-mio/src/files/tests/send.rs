@@ -52,21 +52,9 @@ fn ways() -> [Way; 3] {
     let (unix, unix_reader) = unix_pair();
     let (pipe, pipe_reader) = pipe();
     [
-        Way {
-            name: "tcp",
-            out: tcp.into(),
-            reader: Box::new(tcp_reader),
-        },
-        Way {
-            name: "unix",
-            out: unix.into(),
-            reader: Box::new(unix_reader),
-        },
-        Way {
-            name: "pipe",
-            out: pipe,
-            reader: Box::new(pipe_reader),
-        },
+        Way { name: "tcp", out: tcp.into(), reader: Box::new(tcp_reader) },
+        Way { name: "unix", out: unix.into(), reader: Box::new(unix_reader) },
+        Way { name: "pipe", out: pipe, reader: Box::new(pipe_reader) },
     ]
 }
 
@@ -85,11 +73,7 @@ fn file_of(bytes: &[u8]) -> File {
 /// returns what arrived.
 #[track_caller]
 fn transfer(way: Way, file: &File, offset: u64, len: u64, use_sendfile: bool) -> Vec<u8> {
-    let Way {
-        name,
-        out,
-        mut reader,
-    } = way;
+    let Way { name, out, mut reader } = way;
     let arrived = thread::spawn(move || {
         let mut arrived = Vec::new();
         reader.read_to_end(&mut arrived).unwrap();
@@ -101,14 +85,7 @@ fn transfer(way: Way, file: &File, offset: u64, len: u64, use_sendfile: bool) ->
         if sent == len {
             break;
         }
-        match send_file(
-            out.as_fd(),
-            file.as_fd(),
-            offset + sent,
-            len - sent,
-            &mut scratch,
-            use_sendfile,
-        ) {
+        match send_file(out.as_fd(), file.as_fd(), offset + sent, len - sent, &mut scratch, use_sendfile) {
             Ok(0) => break,
             Ok(n) => {
                 assert!(n <= SEND_CAP_BYTES, "{name}: {n} bytes in one call");
@@ -120,11 +97,7 @@ fn transfer(way: Way, file: &File, offset: u64, len: u64, use_sendfile: bool) ->
             Err(other) => panic!("{name}: {other}"),
         }
     }
-    assert_eq!(
-        scratch.is_empty(),
-        use_sendfile,
-        "{name}: scratch is for the slow way alone"
-    );
+    assert_eq!(scratch.is_empty(), use_sendfile, "{name}: scratch is for the slow way alone");
     drop(out);
     let arrived = arrived.join().unwrap();
     assert_eq!(arrived.len() as u64, sent, "{name}");
@@ -145,10 +118,7 @@ fn a11_same_bytes_with_and_without_sendfile() {
         for way in ways() {
             let name = way.name;
             let arrived = transfer(way, &file, 0, LEN as u64, use_sendfile);
-            assert!(
-                arrived == expected,
-                "{name}, sendfile {use_sendfile}: other bytes"
-            );
+            assert!(arrived == expected, "{name}, sendfile {use_sendfile}: other bytes");
         }
     }
 }
@@ -185,10 +155,7 @@ fn offsets_beyond_32_bits() {
     file.write_all_at(b"finale", offset).unwrap();
     for use_sendfile in [true, false] {
         for way in ways() {
-            assert_eq!(
-                transfer(way, &file, offset - 2, 8, use_sendfile),
-                b"\0\0finale"
-            );
+            assert_eq!(transfer(way, &file, offset - 2, 8, use_sendfile), b"\0\0finale");
         }
     }
 }
@@ -214,14 +181,7 @@ fn fault_46_truncated_file_ends_early_and_is_never_padded() {
         let (out, _reader) = unix_pair();
         let file = file_of(b"123");
         for offset in [3, 4, 1 << 40] {
-            let answer = send_file(
-                out.as_fd(),
-                file.as_fd(),
-                offset,
-                10,
-                &mut Vec::new(),
-                use_sendfile,
-            );
+            let answer = send_file(out.as_fd(), file.as_fd(), offset, 10, &mut Vec::new(), use_sendfile);
             assert!(matches!(answer, Ok(0)), "offset {offset}: {answer:?}");
         }
     }
@@ -248,13 +208,7 @@ fn fault_48_removed_file_is_sent_to_its_end() {
             let [root, _] = site.roots();
             let opened = root.open_beneath(b"gone").unwrap();
             fs::remove_file(&path).unwrap();
-            let arrived = transfer(
-                way,
-                &File::from(opened.descriptor),
-                0,
-                opened.len_bytes,
-                use_sendfile,
-            );
+            let arrived = transfer(way, &File::from(opened.descriptor), 0, opened.len_bytes, use_sendfile);
             assert_eq!(arrived, b"still here");
         }
     }
@@ -264,25 +218,13 @@ fn fault_48_removed_file_is_sent_to_its_end() {
 /// memory that is not there (`EIO`, from a file that needs no broken disk).
 #[test]
 fn fault_49_read_error_is_the_files() {
-    let write_only = File::options()
-        .write(true)
-        .open(tempfile::NamedTempFile::new().unwrap().path())
-        .unwrap();
+    let write_only = File::options().write(true).open(tempfile::NamedTempFile::new().unwrap().path()).unwrap();
     let memory = File::open("/proc/self/mem").unwrap();
     for use_sendfile in [true, false] {
         for way in ways() {
             for (file, errno) in [(&write_only, Errno::BADF), (&memory, Errno::IO)] {
-                let answer = send_file(
-                    way.out.as_fd(),
-                    file.as_fd(),
-                    0,
-                    10,
-                    &mut Vec::new(),
-                    use_sendfile,
-                );
-                let Err(SendFailure::File(error)) = answer else {
-                    panic!("{}: {answer:?}", way.name)
-                };
+                let answer = send_file(way.out.as_fd(), file.as_fd(), 0, 10, &mut Vec::new(), use_sendfile);
+                let Err(SendFailure::File(error)) = answer else { panic!("{}: {answer:?}", way.name) };
                 assert_eq!(error, FileError::Io(errno.raw_os_error()), "{}", way.name);
             }
         }
@@ -294,19 +236,8 @@ fn offset_beyond_any_file_is_the_files() {
     let file = file_of(b"123");
     for use_sendfile in [true, false] {
         for way in ways() {
-            let answer = send_file(
-                way.out.as_fd(),
-                file.as_fd(),
-                u64::MAX,
-                1,
-                &mut Vec::new(),
-                use_sendfile,
-            );
-            assert!(
-                matches!(answer, Err(SendFailure::File(FileError::Io(_)))),
-                "{}: {answer:?}",
-                way.name
-            );
+            let answer = send_file(way.out.as_fd(), file.as_fd(), u64::MAX, 1, &mut Vec::new(), use_sendfile);
+            assert!(matches!(answer, Err(SendFailure::File(FileError::Io(_)))), "{}: {answer:?}", way.name);
         }
     }
 }
@@ -318,17 +249,7 @@ fn fault_15_full_output_is_would_block_of_the_output() {
         for way in ways() {
             let mut scratch = Vec::new();
             let failure = (0..STEPS)
-                .find_map(|_| {
-                    send_file(
-                        way.out.as_fd(),
-                        file.as_fd(),
-                        0,
-                        1 << 20,
-                        &mut scratch,
-                        use_sendfile,
-                    )
-                    .err()
-                })
+                .find_map(|_| send_file(way.out.as_fd(), file.as_fd(), 0, 1 << 20, &mut scratch, use_sendfile).err())
                 .expect("no buffer is this large");
             assert!(would_block(&failure), "{}: {failure}", way.name);
         }
@@ -346,31 +267,17 @@ fn fault_11_peer_that_is_gone_is_a_broken_output() {
             let mut scratch = Vec::new();
             // TCP tells the first writer nothing; its reset takes a moment.
             let failure = (0..1_000)
-                .find_map(|_| {
-                    match send_file(
-                        out.as_fd(),
-                        file.as_fd(),
-                        0,
-                        1 << 20,
-                        &mut scratch,
-                        use_sendfile,
-                    ) {
-                        Err(failure) if !would_block(&failure) => Some(failure),
-                        Ok(_) | Err(_) => {
-                            thread::sleep(Duration::from_millis(1));
-                            None
-                        }
+                .find_map(|_| match send_file(out.as_fd(), file.as_fd(), 0, 1 << 20, &mut scratch, use_sendfile) {
+                    Err(failure) if !would_block(&failure) => Some(failure),
+                    Ok(_) | Err(_) => {
+                        thread::sleep(Duration::from_millis(1));
+                        None
                     }
                 })
                 .expect("the peer is gone");
-            let SendFailure::Output(error) = failure else {
-                panic!("{name}: {failure}")
-            };
+            let SendFailure::Output(error) = failure else { panic!("{name}: {failure}") };
             assert!(
-                matches!(
-                    error.kind(),
-                    io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
-                ),
+                matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset),
                 "{name}: {error}"
             );
         }
@@ -387,17 +294,8 @@ fn fault_12_reset_is_of_the_output_and_is_not_lost() {
         reader.peek(&mut [0]).unwrap();
         drop(reader);
         poll(&mut [PollFd::new(&out, PollFlags::IN)], None).unwrap();
-        let answer = send_file(
-            out.as_fd(),
-            file.as_fd(),
-            0,
-            1 << 20,
-            &mut Vec::new(),
-            use_sendfile,
-        );
-        let Err(SendFailure::Output(error)) = answer else {
-            panic!("{answer:?}")
-        };
+        let answer = send_file(out.as_fd(), file.as_fd(), 0, 1 << 20, &mut Vec::new(), use_sendfile);
+        let Err(SendFailure::Output(error)) = answer else { panic!("{answer:?}") };
         assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
     }
 }
@@ -408,17 +306,8 @@ fn our_own_half_close_is_a_broken_output() {
     for use_sendfile in [true, false] {
         let (out, _reader) = tcp_pair();
         out.shutdown(Shutdown::Write).unwrap();
-        let answer = send_file(
-            out.as_fd(),
-            file.as_fd(),
-            0,
-            4,
-            &mut Vec::new(),
-            use_sendfile,
-        );
-        let Err(SendFailure::Output(error)) = answer else {
-            panic!("{answer:?}")
-        };
+        let answer = send_file(out.as_fd(), file.as_fd(), 0, 4, &mut Vec::new(), use_sendfile);
+        let Err(SendFailure::Output(error)) = answer else { panic!("{answer:?}") };
         assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
     }
 }
@@ -442,15 +331,7 @@ fn file_sendfile_refuses_is_read_the_slow_way() {
     let expected = fs::read("/proc/self/cmdline").unwrap();
     let file = File::open("/proc/self/cmdline").unwrap();
     let (out, mut reader) = unix_pair();
-    let sent = send_file(
-        out.as_fd(),
-        file.as_fd(),
-        0,
-        expected.len() as u64,
-        &mut Vec::new(),
-        true,
-    )
-    .unwrap();
+    let sent = send_file(out.as_fd(), file.as_fd(), 0, expected.len() as u64, &mut Vec::new(), true).unwrap();
     let mut arrived = vec![0; sent];
     reader.read_exact(&mut arrived).unwrap();
     assert_eq!(arrived, expected);
