@@ -3,10 +3,10 @@
 
 use crate::driver::{Driver, WAKER};
 use crate::slot::{Slot, feed};
-use crate::stream::POLL2;
+use crate::stream::{POLL2, Stream};
 use crate::transport::Wire;
 use drywire_core::layer::Layer;
-use drywire_core::{Budget, Protocol, Time, Turn, turn};
+use drywire_core::{Budget, CloseReport, Protocol, Time, Turn, turn};
 use drywire_server::{
     ACCEPTS_PER_TURN, Address, Application, DrainStep, Id, Log, Order, SourceEvent, Verdict, classify, escaped,
 };
@@ -125,6 +125,9 @@ where
                 // poll(2) a write that would block arms everything again, and trying
                 // one for each report of that end would go round for ever.
                 let writable = event.is_writable() || failed;
+                if writable && std::mem::take(&mut entry.connecting) && !event.is_error() {
+                    application.opened(self, id);
+                }
                 self.run_turn(id, writable, application);
             }
             Some(Slot::Listener(_)) => self.accept(id, application),
@@ -176,6 +179,9 @@ where
                         self.connections -= 1;
                         entry.stream.deregister(self.poll.registry());
                         if report.reason.is_abort() {
+                            if !self.drain.is_running() {
+                                report_cut(id, &entry.stream, &report);
+                            }
                             entry.stream.reset_on_close();
                         }
                         log_close(id, entry.peer.as_deref(), &report);
@@ -227,7 +233,7 @@ where
     fn welcome<A: Application<Self, P, L>>(
         &mut self,
         listener: Id,
-        stream: crate::stream::Stream,
+        stream: Stream,
         peer: Address,
         application: &mut A,
     ) {
@@ -405,9 +411,21 @@ where
     }
 }
 
+/// Names a connection that a shutdown did not let finish (FAULTS 57).
+fn report_cut<E: fmt::Display>(id: Id, stream: &Stream, report: &CloseReport<E>) {
+    warn!(
+        %id,
+        peer = stream.peer_address().as_ref().map(escaped),
+        reason = escaped(&report.reason),
+        sent = report.counters.sent,
+        unsent = report.counters.unsent,
+        "cut off by the shutdown"
+    );
+}
+
 /// The one line about a connection that ended. A peer that resets is news to
 /// nobody but whoever looks for it.
-fn log_close<E: fmt::Display>(id: Id, peer: Option<&Address>, report: &drywire_core::CloseReport<E>) {
+fn log_close<E: fmt::Display>(id: Id, peer: Option<&Address>, report: &CloseReport<E>) {
     if !tracing::enabled!(Level::DEBUG) {
         return;
     }

@@ -136,8 +136,9 @@ impl<P: Protocol, L: Layer> Driver<P, L> {
         }
     }
 
-    /// Connects, without waiting: whether it worked shows in the connection's
-    /// close report.
+    /// Connects, without waiting. When it has worked,
+    /// [`Application::opened`](drywire_server::Application::opened) is called; when
+    /// not, the close report says why ([`AddressError::connecting`] has the words).
     ///
     /// # Errors
     /// [`AddressError`] for what is known at once, such as a path that does not exist.
@@ -150,11 +151,15 @@ impl<P: Protocol, L: Layer> Driver<P, L> {
             Address::Unix(Some(path)) => mio::net::UnixStream::connect(path).map(Kind::Unix),
             Address::Unix(None) | Address::Pair => Err(io::ErrorKind::InvalidInput.into()),
         };
-        kind.and_then(|kind| self.add(Stream(kind), connection)).map_err(|source| AddressError {
+        let id = kind.and_then(|kind| self.add(Stream(kind), connection)).map_err(|source| AddressError {
             what: "connect to",
             address: address.clone(),
             source,
-        })
+        })?;
+        if let Some(Slot::Connection(entry)) = self.table.get_mut(id) {
+            entry.connecting = true;
+        }
+        Ok(id)
     }
 
     /// Serves a stream that is open already, whoever opened it. Its first turn
@@ -277,14 +282,16 @@ impl<P: Protocol, L: Layer> Driver<P, L> {
     }
 
     /// Hands a command to a connection's protocol, in this or the next dispatch.
+    /// From other threads: [`Driver::handle`].
     ///
     /// # Errors
     /// The command comes back when too many wait, or the connection is gone.
     pub fn send(&mut self, id: Id, command: P::Command) -> Result<(), SendError<P::Command>> {
-        match self.handle(id) {
-            Some(handle) => handle.send(command),
-            None => Err(SendError::Closed(command)),
-        }
+        let Some(linked) = self.linked(id) else { return Err(SendError::Closed(command)) };
+        let posted = linked.link.post(command)?;
+        linked.waiting.push_back(posted);
+        self.make_ready(id);
+        Ok(())
     }
 
     /// Closes a connection once everything it owes is sent, commands that wait
@@ -304,12 +311,7 @@ impl<P: Protocol, L: Layer> Driver<P, L> {
 
     /// A handle on a connection, for any thread (rows W2, B2).
     pub fn handle(&mut self, id: Id) -> Option<Handle<P::Command>> {
-        let capacity = self.config.commands_per_connection;
-        let Some(Slot::Connection(entry)) = self.table.get_mut(id) else { return None };
-        let linked = entry.linked.get_or_insert_with(|| {
-            Box::new(Linked { link: self.inbox.link(id, capacity), waiting: VecDeque::new(), close: false })
-        });
-        Some(linked.link.handle())
+        self.linked(id).map(|linked| linked.link.handle())
     }
 
     /// A handle on the whole driver, for any thread: shut down, stop.
@@ -362,6 +364,15 @@ impl<P: Protocol, L: Layer> Driver<P, L> {
             Drain::Running | Drain::Draining { .. } | Drain::Stopped => alarm,
         };
         (next != Time::NEVER).then(|| next.saturating_since(self.clock()))
+    }
+
+    /// The way for commands into a connection, made when it is first used.
+    fn linked(&mut self, id: Id) -> Option<&mut Linked<P::Command>> {
+        let capacity = self.config.commands_per_connection;
+        let Some(Slot::Connection(entry)) = self.table.get_mut(id) else { return None };
+        Some(entry.linked.get_or_insert_with(|| {
+            Box::new(Linked { link: self.inbox.link(id, capacity), waiting: VecDeque::new(), close: false })
+        }))
     }
 
     fn add_listener(&mut self, listener: Listener) -> io::Result<Id> {

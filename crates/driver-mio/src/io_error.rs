@@ -33,6 +33,22 @@ pub struct AddressError {
     pub source: io::Error,
 }
 
+impl AddressError {
+    /// The words for a connection to `address` that never stood: `error` is the
+    /// reason in its close report.
+    #[must_use]
+    pub fn connecting(address: Address, error: TransportError) -> AddressError {
+        let errno = match error {
+            TransportError::Reset => Errno::CONNRESET,
+            TransportError::BrokenPipe => Errno::PIPE,
+            TransportError::TimedOut => Errno::TIMEDOUT,
+            TransportError::Refused => Errno::CONNREFUSED,
+            TransportError::Other(code) => Errno::from_raw_os_error(code),
+        };
+        AddressError { what: "connect to", address, source: errno.into() }
+    }
+}
+
 fn words(error: &io::Error) -> String {
     let text = error.to_string();
     match text.find(" (os error") {

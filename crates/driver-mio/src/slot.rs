@@ -35,6 +35,8 @@ pub(crate) struct Entry<P: Protocol, L: Layer> {
     pub(crate) queued: bool,
     /// Our direction is to end as soon as the stream is connected.
     pub(crate) ends_later: bool,
+    /// We connect, and the poller has not said yet that it worked.
+    pub(crate) connecting: bool,
 }
 
 /// The way for commands into a connection.
@@ -57,6 +59,7 @@ impl<P: Protocol, L: Layer> Entry<P, L> {
             ready: Ready::UNKNOWN,
             queued: false,
             ends_later: false,
+            connecting: false,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The transports: TCP, Unix sockets, pairs of descriptors. All of them
 //! non-blocking to us, whatever they are to others.
 
+use drywire_server::Address;
 use mio::net::{TcpStream, UnixStream};
 use mio::unix::pipe::Receiver;
 use mio::{Interest, Registry, Token};
@@ -12,6 +13,7 @@ use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, recv, sen
 use std::fmt;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::time::Duration;
 
 /// mio was built to use poll(2): no edges from the kernel, so reads go on until
@@ -141,6 +143,17 @@ impl Stream {
                 Ok(())
             }
         };
+    }
+
+    /// Who is at the other end, while that is known.
+    pub(crate) fn peer_address(&self) -> Option<Address> {
+        match &self.0 {
+            Kind::Tcp(stream) => stream.peer_addr().ok().map(Address::Tcp),
+            Kind::Unix(stream) => {
+                stream.peer_addr().ok().map(|address| Address::Unix(address.as_pathname().map(Path::to_owned)))
+            }
+            Kind::Pair(_) => Some(Address::Pair),
+        }
     }
 
     /// See [`drywire_core::Transport::short_read_exhausts`].

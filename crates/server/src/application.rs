@@ -18,7 +18,8 @@ pub trait Application<D: ?Sized, P: Protocol, L: Layer = ()> {
     /// Somebody connected. `None` turns the peer away: the stream is closed.
     fn accept(&mut self, driver: &mut D, listener: Id, peer: &Address) -> Option<Connection<P, L>>;
 
-    /// The connection `id` stands and is about to have its first turn.
+    /// The connection `id` stands: it was accepted and is about to have its first
+    /// turn, or it was ours to make and that has worked.
     fn opened(&mut self, driver: &mut D, id: Id) {
         let _ = (driver, id);
     }
@@ -28,7 +29,8 @@ pub trait Application<D: ?Sized, P: Protocol, L: Layer = ()> {
         let _ = (driver, id, event);
     }
 
-    /// The connection `id` has ended. Exactly once for each that was opened, last.
+    /// The connection `id` has ended. Exactly once for each, last; also for one
+    /// that was never opened because nobody answered.
     fn closed(&mut self, driver: &mut D, id: Id, report: CloseReport<P::Error>) {
         let _ = (driver, id, report);
     }

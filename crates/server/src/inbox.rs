@@ -128,6 +128,15 @@ impl<C> Link<C> {
         Handle { gate: self.gate.clone() }
     }
 
+    /// A command from the worker's own thread: the same bound and the same
+    /// refusals as [`Handle::send`], but no detour through the inbox and no wake.
+    ///
+    /// # Errors
+    /// As [`Handle::send`], except that the inbox's bound does not count.
+    pub fn post(&self, command: C) -> Result<Posted<C>, SendError<C>> {
+        self.gate.reserve(&self.gate.shared.lock(), command)
+    }
+
     /// The connection.
     #[must_use]
     pub fn id(&self) -> Id {
@@ -203,18 +212,25 @@ impl<C> Gate<C> {
 
     pub(crate) fn post(self: &Arc<Self>, command: C) -> Result<(), SendError<C>> {
         let mut queue = self.shared.lock();
+        if self.is_open() && queue.commands >= self.shared.capacity {
+            return Err(SendError::Full(command));
+        }
+        let posted = self.reserve(&queue, command)?;
+        queue.commands += 1;
+        self.shared.push(queue, Order::Command(posted));
+        Ok(())
+    }
+
+    /// Takes a place in the connection's bound. The queue stands for its lock.
+    fn reserve(self: &Arc<Self>, _: &Queue<C>, command: C) -> Result<Posted<C>, SendError<C>> {
         if !self.is_open() {
             return Err(SendError::Closed(command));
         }
-        let full = self.reserved.load(Ordering::Relaxed) >= self.capacity;
-        if full || queue.commands >= self.shared.capacity {
+        if self.reserved.load(Ordering::Relaxed) >= self.capacity {
             return Err(SendError::Full(command));
         }
         self.reserved.fetch_add(1, Ordering::Relaxed);
-        queue.commands += 1;
-        let place = Place { gate: self.clone(), delivered: false };
-        self.shared.push(queue, Order::Command(Posted { command, place }));
-        Ok(())
+        Ok(Posted { command, place: Place { gate: self.clone(), delivered: false } })
     }
 
     pub(crate) fn close(&self) {

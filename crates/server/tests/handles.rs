@@ -213,6 +213,23 @@ fn fault_67_wakes_are_coalesced_until_the_next_take() {
 }
 
 #[test]
+fn fault_64_worker_posts_within_the_same_bound_and_wakes_nobody() {
+    let mut worker = Worker::new(1);
+    let (id, handle) = worker.connect(2);
+    handle.send(1).unwrap();
+    let wakes = worker.wakes();
+    let link = worker.links.get(id).unwrap();
+    let posted = link.post(2).unwrap();
+    assert_eq!(link.post(3).unwrap_err(), SendError::Full(3));
+    assert_eq!(posted.into_command(), 2);
+    drop(link.post(4).unwrap());
+    handle.close();
+    assert_eq!(worker.links.get(id).unwrap().post(5).unwrap_err(), SendError::Closed(5));
+    assert_eq!((worker.wakes(), worker.inbox.dropped()), (wakes, 1));
+    assert_eq!(names(worker.take()), ["1".to_owned(), format!("close {id}")]);
+}
+
+#[test]
 fn refused_send_wakes_nobody() {
     let mut worker = Worker::new(8);
     let (_, handle) = worker.connect(0);
