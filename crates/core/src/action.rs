@@ -211,6 +211,9 @@ impl ReadFile<'_> {
     ///
     /// `read` returns how many bytes it filled; 0 means the file ended, which
     /// aborts the connection like any other failure of the file.
+    ///
+    /// # Panics
+    /// When `read` claims more bytes than the slot has.
     pub fn read_with(self, read: impl FnOnce(&mut [u8]) -> Result<usize, FileError>) {
         let len = self.slot.capacity().min(usize::try_from(self.part.len).unwrap_or(usize::MAX));
         self.io.write_blocked = false;
@@ -218,6 +221,7 @@ impl ReadFile<'_> {
         match read(self.slot) {
             Ok(0) => self.io.on_fault(Fault::File(FileError::Truncated)),
             Ok(n) => {
+                assert!(n <= len, "the file filled {n} bytes of a slot of {len}");
                 self.slot.truncate(n);
                 return;
             }

@@ -10,6 +10,7 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use core::fmt;
+use core::time::Duration;
 
 /// Everything a handler can ask for besides output and events. Plain data, so
 /// undoing a call is putting a copy back.
@@ -185,7 +186,8 @@ impl<'a, P: Protocol> Context<'a, P> {
     /// Asks for a call of [`Protocol::room`] when `bytes` fit, or, with `None`,
     /// when nothing is owed any more ("I want to write n", n optional; row B12).
     /// A later request replaces an earlier one. More than the output bound is
-    /// taken as the bound.
+    /// taken as the bound. A `room` call that asks again without having queued
+    /// anything is made again after the next other call, or in a later turn.
     pub fn request_room(&mut self, bytes: Option<usize>) {
         let cap = self.writer.cap;
         self.change().room = bytes.map_or(RoomRequest::Flushed, |n| RoomRequest::Bytes(n.min(cap)));
@@ -218,12 +220,13 @@ impl<'a, P: Protocol> Context<'a, P> {
     ///
     /// # Errors
     /// [`Stop::Full`] while [`Limits::files`](crate::Limits::files) are queued,
-    /// [`Stop::Limit`] for a second file in one call.
+    /// [`Stop::Limit`] for a second file at a time, or when none is allowed.
     pub fn open_file(&mut self, name: &[u8]) -> Result<FileId, Stop<P::Error>> {
         self.still_going()?;
-        if self.control.gate != FileGate::Idle {
+        let next_file = self.control.next_file.checked_add(1);
+        let (FileGate::Idle, 1.., Some(next_file)) = (self.control.gate, self.files_cap, next_file) else {
             return Err(self.writer.refuse(Refusal::Limit(Limit::Opens)).into_stop());
-        }
+        };
         if self.writer.output.files() >= self.files_cap {
             return Err(self.writer.refuse(Refusal::Full(Resource::Files)).into_stop());
         }
@@ -231,7 +234,7 @@ impl<'a, P: Protocol> Context<'a, P> {
         self.name.extend_from_slice(name);
         let control = self.change();
         let id = FileId(control.next_file);
-        control.next_file = control.next_file.checked_add(1).expect("a connection opens fewer than 2^32 files");
+        control.next_file = next_file;
         control.gate = FileGate::Asked(id);
         Ok(id)
     }
@@ -254,7 +257,11 @@ impl<'a, P: Protocol> Context<'a, P> {
     }
 
     /// Arms a timer, or moves it. [`Time::NEVER`] disarms it.
+    ///
+    /// A deadline that has passed already is due right after this turn, not within
+    /// it: timers that set each other do not keep other connections waiting.
     pub fn set_timer(&mut self, timer: Timer, deadline: Time) {
+        let deadline = deadline.max(self.now + Duration::from_nanos(1));
         if self.control.timers[timer.index()] != deadline {
             self.change().timers[timer.index()] = deadline;
         }

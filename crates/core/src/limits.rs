@@ -71,7 +71,7 @@ pub enum Limit {
     Output(usize),
     /// One handler call emitted more than this many events.
     Events(usize),
-    /// One handler call asked for a file while it had one open already.
+    /// A file was asked for while another one was, or none is allowed.
     Opens,
     /// Nothing moved for this many milliseconds.
     Idle(u32),
@@ -84,7 +84,7 @@ impl fmt::Display for Limit {
             Limit::Frame(n) => write!(f, "frame longer than {n} bytes"),
             Limit::Output(n) => write!(f, "one reply longer than the output limit of {n} bytes"),
             Limit::Events(n) => write!(f, "more than {n} events in one call"),
-            Limit::Opens => write!(f, "more than one file asked for in one call"),
+            Limit::Opens => write!(f, "more than one file asked for at a time"),
             Limit::Idle(ms) => write!(f, "nothing moved for {ms} ms"),
         }
     }

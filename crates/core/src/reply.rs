@@ -52,11 +52,15 @@ impl<'a> Reply<'a> {
             _ => b"",
         };
         let mut at = ERROR_REPLY_BYTES - line_end.len();
-        // UTF-8 has at most three continuation bytes in a row; bytes that are no
-        // text are cut where they stand.
-        for _ in 0..3 {
-            if at < self.kept.len() && self.kept[at] & 0xC0 == 0x80 {
-                at -= 1;
+        // A character is up to four bytes, and the first says how many. Bytes that
+        // are no text are cut where they stand.
+        for back in 1..4 {
+            let byte = self.kept[at - back];
+            if byte & 0xC0 != 0x80 {
+                if byte.leading_ones() as usize > back {
+                    at -= back;
+                }
+                break;
             }
         }
         self.kept.truncate(at);
@@ -100,6 +104,15 @@ mod tests {
     }
 
     #[test]
+    fn b8_long_reply_without_a_line_end_is_cut_at_a_character_too() {
+        for (shift, end) in [(0, ""), (1, ""), (2, ""), (3, ""), (1, "\n")] {
+            let text = reply(|r| write!(r, "{}{}{end}", &"abc"[..shift], "\u{1F980}".repeat(400)));
+            assert!(text.len() <= ERROR_REPLY_BYTES && text.len() > ERROR_REPLY_BYTES - 4);
+            core::str::from_utf8(&text).expect("cut between characters");
+        }
+    }
+
+    #[test]
     fn line_end_that_falls_on_the_bound_is_not_doubled() {
         let text = reply(|r| {
             r.write(&[b'x'; ERROR_REPLY_BYTES - 1]);
@@ -112,6 +125,6 @@ mod tests {
 
     #[test]
     fn bytes_that_are_no_text_are_cut_where_they_stand() {
-        assert_eq!(reply(|r| r.write(&[0x80; 600])).len(), ERROR_REPLY_BYTES - 3);
+        assert_eq!(reply(|r| r.write(&[0x80; 600])).len(), ERROR_REPLY_BYTES);
     }
 }

@@ -147,6 +147,11 @@ pub fn turn<P: Protocol, L: Layer, T: Transport>(
     ready: &mut Ready,
     budget: &mut Budget,
 ) -> Turn<P::Event, P::Error> {
+    // What waits in the transport goes before every deadline: after a pause of the
+    // whole process its peers are not idle (FAULTS 58).
+    if ready.read && !budget.is_spent() {
+        read(live, transport, ready, budget);
+    }
     loop {
         if budget.is_spent() {
             return Turn::Again;
@@ -208,16 +213,8 @@ pub fn turn<P: Protocol, L: Layer, T: Transport>(
             }
             Action::Close(report) => return Turn::Closed(report),
             Action::Wait(wait) => {
-                if !wait.read || !ready.read {
+                if !wait.read || !ready.read || read(live, transport, ready, budget) == Read::NotWanted {
                     return Turn::Wait(wait);
-                }
-                match live.read_with(|slot| transport.try_read(slot)) {
-                    Read::Bytes { n, filled } => {
-                        budget.spend(n);
-                        ready.read = filled || ready.hang_up || !transport.short_read_exhausts();
-                    }
-                    Read::WouldBlock | Read::End | Read::Failed => ready.read = false,
-                    Read::NotWanted => return Turn::Wait(wait),
                 }
                 continue;
             }
@@ -226,4 +223,22 @@ pub fn turn<P: Protocol, L: Layer, T: Transport>(
             live.handle_file(id, result).expect("the file was asked for in this turn, and nothing came between");
         }
     }
+}
+
+fn read<P: Protocol, L: Layer, T: Transport>(
+    live: &mut Live<'_, P, L>,
+    transport: &mut T,
+    ready: &mut Ready,
+    budget: &mut Budget,
+) -> Read {
+    let read = live.read_with(|slot| transport.try_read(slot));
+    match read {
+        Read::Bytes { n, filled } => {
+            budget.spend(n);
+            ready.read = filled || ready.hang_up || !transport.short_read_exhausts();
+        }
+        Read::WouldBlock | Read::End | Read::Failed => ready.read = false,
+        Read::NotWanted => {}
+    }
+    read
 }

@@ -106,7 +106,7 @@ pub(crate) struct Pool {
     blocks: [Vec<Vec<u8>>; Pool::CLASSES.len()],
     #[expect(clippy::vec_box, reason = "the boxes move between the pool and connections")]
     buffers: Vec<Box<Buffers>>,
-    bytes: usize,
+    pub(crate) bytes: usize,
 }
 
 impl Pool {

@@ -2,7 +2,7 @@
 //! came due, and who was not finished in the round before.
 
 use crate::driver::{Driver, WAKER};
-use crate::slot::{Slot, feed};
+use crate::slot::{Slot, Source, feed};
 use crate::stream::{POLL2, Stream};
 use crate::transport::Wire;
 use drywire_core::layer::Layer;
@@ -77,11 +77,21 @@ where
     /// [`DispatchError::Reentrant`] from inside a callback; nothing happened then.
     pub fn dispatch<A: Application<Self, P, L>>(&mut self, application: &mut A) -> Result<(), DispatchError> {
         let mut events = self.events.take().ok_or(DispatchError::Reentrant)?;
+        let mut heard = 0;
         for event in &events {
             self.on_event(event, application);
+            heard += 1;
+        }
+        // After a pause of the whole process there is more news than one list holds.
+        // Deadlines wait until everybody's was heard, but not for ever (FAULTS 58).
+        let rounds_for_all = self.table.len() / events.capacity().max(1);
+        if heard == events.capacity() && self.full_lists < rounds_for_all {
+            self.full_lists += 1;
+        } else {
+            self.full_lists = 0;
+            self.ring_alarms(application);
         }
         events.clear();
-        self.ring_alarms(application);
         self.take_orders();
         self.tick_drain();
         // Last, so that who was not finished comes after everybody who has news.
@@ -139,7 +149,7 @@ where
 
     /// One connection's turn.
     fn run_turn<A: Application<Self, P, L>>(&mut self, id: Id, writable: bool, application: &mut A) {
-        let mut budget = Budget::bytes(self.config.budget_bytes);
+        let mut budget = Budget::bytes(self.config.budget_bytes.max(1));
         let mut writable = writable;
         loop {
             let Some(Slot::Connection(entry)) = self.table.get_mut(id) else { return };
@@ -180,7 +190,7 @@ where
                         entry.stream.deregister(self.poll.registry());
                         if report.reason.is_abort() {
                             if !self.drain.is_running() {
-                                report_cut(id, &entry.stream, &report);
+                                report_unfinished(id, &entry.stream, &report);
                             }
                             entry.stream.reset_on_close();
                         }
@@ -243,10 +253,10 @@ where
         };
         match self.add(stream, connection) {
             Ok(id) => {
-                if tracing::enabled!(Level::DEBUG) {
-                    if let Some(Slot::Connection(entry)) = self.table.get_mut(id) {
-                        entry.peer = Some(Box::new(peer));
-                    }
+                if tracing::enabled!(Level::DEBUG)
+                    && let Some(Slot::Connection(entry)) = self.table.get_mut(id)
+                {
+                    entry.peer = Some(Box::new(peer));
                 }
                 application.opened(self, id);
             }
@@ -339,10 +349,8 @@ where
                     if interest.is_writable() {
                         self.tell_source(id, SourceEvent::Writable, application);
                     }
-                    if let Some(Slot::Source(source)) = self.table.get_mut(id) {
-                        if source.always_ready {
-                            self.make_ready(id);
-                        }
+                    if let Some(Slot::Source(Source { always_ready: true, .. })) = self.table.get(id) {
+                        self.make_ready(id);
                     }
                 }
                 None => {}
@@ -358,14 +366,14 @@ where
             match order {
                 Order::Command(posted) => {
                     let id = posted.id();
-                    if let Some(Slot::Connection(entry)) = self.table.get_mut(id) {
-                        if let Some(linked) = &mut entry.linked {
-                            linked.waiting.push_back(posted);
-                            self.make_ready(id);
-                        }
+                    if let Some(Slot::Connection(entry)) = self.table.get_mut(id)
+                        && let Some(linked) = &mut entry.linked
+                    {
+                        linked.waiting.push_back(posted);
+                        self.make_ready(id);
                     }
                 }
-                Order::Close(id) => self.close(id),
+                Order::Close(id) => self.close_now(id),
                 Order::Abort(id) => self.abort(id),
                 Order::Shutdown => {
                     if self.drain.is_running() {
@@ -411,15 +419,16 @@ where
     }
 }
 
-/// Names a connection that a shutdown did not let finish (FAULTS 57).
-fn report_cut<E: fmt::Display>(id: Id, stream: &Stream, report: &CloseReport<E>) {
+/// Names a connection that broke or was cut while we were shutting down: its peer
+/// may not have all that we wrote (FAULTS 57).
+fn report_unfinished<E: fmt::Display>(id: Id, stream: &Stream, report: &CloseReport<E>) {
     warn!(
         %id,
         peer = stream.peer_address().as_ref().map(escaped),
         reason = escaped(&report.reason),
         sent = report.counters.sent,
         unsent = report.counters.unsent,
-        "cut off by the shutdown"
+        "not finished at the shutdown"
     );
 }
 
@@ -432,7 +441,7 @@ fn log_close<E: fmt::Display>(id: Id, peer: Option<&Address>, report: &CloseRepo
     let counters = report.counters;
     debug!(
         %id,
-        peer = peer.map(|peer| escaped(peer)),
+        peer = peer.map(escaped),
         reason = escaped(&report.reason),
         received = counters.received,
         sent = counters.sent,

@@ -34,7 +34,7 @@ const STALE_ALARMS: usize = 1024;
 ///
 /// [`Driver::wait`] and [`Driver::dispatch`] are separate calls (row A3), so that a
 /// program can do its own work between them, or let a loop of its own wait: the
-/// driver's poller is a descriptor too ([`AsRawFd`]), readable when something happened,
+/// driver's poller is a descriptor too ([`AsFd`]), readable when something happened,
 /// and [`Driver::next_timeout`] says when to come by anyway (row A2).
 ///
 /// ```no_run
@@ -43,7 +43,7 @@ const STALE_ALARMS: usize = 1024;
 /// let mut driver: Driver<LineEcho> = Driver::new(Config::default())?;
 /// let listener = driver.listen(&"127.0.0.1:0".parse()?)?;
 /// println!("{}", driver.local_address(listener).expect("just made"));
-/// let mut application = Accept(LineEcho::new);
+/// let mut application = Accept(|| LineEcho);
 /// loop {
 ///     driver.wait(None)?;
 ///     // what must be up to date before the callbacks goes here
@@ -68,6 +68,8 @@ pub struct Driver<P: Protocol, L: Layer = ()> {
     pub(crate) drain: Drain,
     /// The drain has asked every connection.
     pub(crate) draining: bool,
+    /// Lists of events in a row that were full.
+    pub(crate) full_lists: usize,
     pub(crate) config: Config,
     epoch: Instant,
     pub(crate) now: Time,
@@ -87,7 +89,7 @@ impl<P: Protocol, L: Layer> Driver<P, L> {
         };
         let root = config.root.as_deref().map(|path| open_root(path, config.system_calls)).transpose()?;
         Ok(Driver {
-            events: Some(Events::with_capacity(config.events)),
+            events: Some(Events::with_capacity(config.events.max(1))),
             poll,
             table: Table::new(),
             connections: 0,
@@ -99,6 +101,7 @@ impl<P: Protocol, L: Layer> Driver<P, L> {
             orders: Vec::new(),
             drain: Drain::default(),
             draining: false,
+            full_lists: 0,
             config,
             epoch: Instant::now(),
             now: Time::ZERO,
@@ -274,10 +277,10 @@ impl<P: Protocol, L: Layer> Driver<P, L> {
 
     /// Stops listening; connections stay.
     pub fn stop_listening(&mut self, listener: Id) {
-        if matches!(self.table.get(listener), Some(Slot::Listener(_))) {
-            if let Some(Slot::Listener(mut listener)) = self.table.remove(listener) {
-                listener.deregister(self.poll.registry());
-            }
+        if matches!(self.table.get(listener), Some(Slot::Listener(_)))
+            && let Some(Slot::Listener(mut listener)) = self.table.remove(listener)
+        {
+            listener.deregister(self.poll.registry());
         }
     }
 
@@ -297,6 +300,15 @@ impl<P: Protocol, L: Layer> Driver<P, L> {
     /// Closes a connection once everything it owes is sent, commands that wait
     /// included. What is not there is closed already.
     pub fn close(&mut self, id: Id) {
+        match self.table.get(id) {
+            // Behind the commands that are still on their way.
+            Some(Slot::Connection(Entry { linked: Some(linked), .. })) => linked.link.handle().close(),
+            Some(Slot::Connection(_) | Slot::Listener(_) | Slot::Source(_)) | None => self.close_now(id),
+        }
+    }
+
+    /// Closes behind the commands that have arrived.
+    pub(crate) fn close_now(&mut self, id: Id) {
         self.with_live(id, |live, linked| match linked {
             Some(linked) if !linked.waiting.is_empty() => linked.close = true,
             Some(_) | None => live.close(),
@@ -454,9 +466,9 @@ impl<P: Protocol, L: Layer> Driver<P, L> {
 /// The poller itself: readable when [`Driver::wait`] with a zero timeout would
 /// find something. On epoll; poll(2) has no descriptor of its own.
 #[cfg(not(mio_unsupported_force_poll_poll))]
-impl<P: Protocol, L: Layer> AsRawFd for Driver<P, L> {
-    fn as_raw_fd(&self) -> std::os::fd::RawFd {
-        self.poll.as_raw_fd()
+impl<P: Protocol, L: Layer> AsFd for Driver<P, L> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.poll.registry().as_fd()
     }
 }
 
@@ -485,3 +497,6 @@ impl<P: Protocol, L: Layer> fmt::Debug for Driver<P, L> {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -58,6 +58,7 @@ fn words(error: &io::Error) -> String {
 }
 
 /// What to do about it (row E10).
+#[expect(clippy::wildcard_enum_match_arm, reason = "the list of kinds is the standard library's, and open")]
 fn advice(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::AddrInUse => "; stop the program that has it, or take another port (0 picks a free one)",

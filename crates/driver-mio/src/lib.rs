@@ -14,7 +14,7 @@
 //! # use drywire_protocols::LineEcho;
 //! use drywire_driver_mio::{Accept, Config, serve};
 //!
-//! serve(&"127.0.0.1:2525".parse()?, Config::default(), &mut Accept(LineEcho::new))?;
+//! serve(&"127.0.0.1:2525".parse()?, Config::default(), &mut Accept(|| LineEcho))?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!

@@ -5,8 +5,15 @@ use crate::stream::{Kind, Stream};
 use drywire_server::{Address, Backoff};
 use mio::net::{TcpListener, UnixListener};
 use mio::{Interest, Registry, Token};
+use rustix::net::listen;
 use std::io;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
+
+/// Connections that may wait to be accepted; the kernel cuts it to its own bound
+/// (4096 on Linux). mio asks for 128, which a burst passes in one round of the loop:
+/// each further peer then waits for its second try, a second later.
+const BACKLOG: i32 = 4096;
 
 /// One listening socket, and how it is doing.
 #[derive(Debug)]
@@ -35,7 +42,14 @@ impl Listener {
             Address::Unix(None) | Address::Pair => Err(io::Error::from(io::ErrorKind::InvalidInput)),
         };
         match bound {
-            Ok(socket) => Ok(Listener::new(socket)),
+            Ok(socket) => {
+                // Without it the listener still works.
+                let _ = match &socket {
+                    Socket::Tcp(socket) => listen(socket, BACKLOG),
+                    Socket::Unix(socket, _) => listen(socket, BACKLOG),
+                };
+                Ok(Listener::new(socket))
+            }
             Err(source) => Err(AddressError { what: "listen on", address: address.clone(), source }),
         }
     }
@@ -108,9 +122,11 @@ impl From<std::os::unix::net::UnixListener> for Listener {
 
 /// Removes a socket file that nobody listens on: what a killed server leaves.
 fn remove_stale(path: &Path) {
+    // What is no socket refuses connections as well, and is not ours to remove.
+    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|data| data.file_type().is_socket());
     let refused = std::os::unix::net::UnixStream::connect(path)
         .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
-    if refused {
+    if is_socket && refused {
         let _ = std::fs::remove_file(path);
     }
 }

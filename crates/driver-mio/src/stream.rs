@@ -89,10 +89,18 @@ impl Descriptor {
         let mode = match kind {
             FileType::RegularFile | FileType::Directory => Mode::AlwaysReady,
             FileType::Socket if self.shared => Mode::SharedSocket,
-            _ if self.shared => Mode::SharedPipe,
-            _ => {
-                fcntl_setfl(&self.fd, fcntl_getfl(&self.fd)? | OFlags::NONBLOCK)?;
-                Mode::NonBlocking
+            FileType::Socket
+            | FileType::Fifo
+            | FileType::CharacterDevice
+            | FileType::BlockDevice
+            | FileType::Symlink
+            | FileType::Unknown => {
+                if self.shared {
+                    Mode::SharedPipe
+                } else {
+                    fcntl_setfl(&self.fd, fcntl_getfl(&self.fd)? | OFlags::NONBLOCK)?;
+                    Mode::NonBlocking
+                }
             }
         };
         Ok(Side { pipe: Receiver::from(self.fd), mode })

@@ -44,20 +44,27 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
             Phase::New => {
                 self.conn.on_open(self.now);
                 self.open_layer();
-                self.call(None, |protocol, cx| protocol.open(cx));
+                if matches!(self.conn.phase, Phase::Active) {
+                    self.call_open();
+                }
                 return true;
             }
             Phase::Active => {}
-            Phase::Flushing(_) | Phase::Lingering(_) => return self.handle_deadlines(),
-            Phase::Closing(_) | Phase::Closed => return false,
+            Phase::Flushing(_) | Phase::Lingering(_) | Phase::Closing(_) | Phase::Closed => return false,
         }
-        if self.handle_deadlines() {
+        if self.handle_timers() {
             return true;
         }
-        if self.conn.blocked.is_some_and(|waiting| !self.is_free(waiting.on)) {
-            return false;
+        if let Some(waiting) = self.conn.blocked {
+            if !self.is_free(waiting.on) {
+                return false;
+            }
+            self.conn.blocked = None;
+            if waiting.timers {
+                // The timer's call keeps its place before all that came later.
+                return true;
+            }
         }
-        self.conn.blocked = None;
         match self.conn.control.gate {
             FileGate::Answered(opened) => {
                 self.call_file(opened);
@@ -66,11 +73,8 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
             FileGate::Asked(_) | FileGate::InFlight(_) => return false,
             FileGate::Idle => {}
         }
-        if self.room_is_there() {
-            self.call(None, |protocol, cx| {
-                cx.change().room = RoomRequest::None;
-                protocol.room(cx)
-            });
+        if self.room_is_there() && !self.room_in_vain {
+            self.call_room();
             return true;
         }
         if let Some(command) = self.conn.command.take() {
@@ -124,6 +128,7 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
         let ended = self.conn.output_end != OutputEnd::Open;
         let Connection { protocol, events, control, limits, buffers, fuse, .. } = &mut *self.conn;
         let Buffers { output, name, carry, carry_start, .. } = lent(buffers);
+        self.room_in_vain = false;
         let scratch = &mut self.workspace.scratch;
         let from_carry = *carry_start < carry.len();
         let input = if from_carry { &carry[*carry_start..] } else { scratch.unread() };
@@ -179,6 +184,24 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
             Consumed::NeedsMore => self.conn.needs_more = true,
             Consumed::Undone(undone) => self.on_undone(undone, false),
         }
+    }
+
+    fn call_open(&mut self) {
+        self.call(None, |protocol, cx| protocol.open(cx));
+        // Nothing is owed yet, so only an injected "full" refuses this call, and only once.
+        if self.conn.blocked.take().is_some() {
+            self.call(None, |protocol, cx| protocol.open(cx));
+        }
+    }
+
+    fn call_room(&mut self) {
+        let queued = |live: &mut Self| (live.conn.buffers().output.bytes(), live.conn.buffers().output.files());
+        let before = queued(self);
+        self.call(None, |protocol, cx| {
+            cx.change().room = RoomRequest::None;
+            protocol.room(cx)
+        });
+        self.room_in_vain = self.conn.blocked.is_none() && before == queued(self);
     }
 
     fn call_end_of_input(&mut self) {
@@ -247,8 +270,9 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
         let mut cx = Context::new(writer, events, control, name, limits, opened, now);
         let result = body(protocol, &mut cx);
         judge(result, &mut cx)?;
-        // The call may have been what `consume` waited for.
+        // The call may have been what `consume` or `room` waited for.
         self.conn.needs_more = false;
+        self.room_in_vain = false;
         Ok(())
     }
 

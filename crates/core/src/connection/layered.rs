@@ -1,5 +1,6 @@
 //! The way of the bytes when layers stand between transport and protocol.
 
+use super::phase::OutputEnd;
 use super::{Connection, Due, Live, checked, lent};
 use crate::error::Blocked;
 use crate::layer::{Layer, Sink};
@@ -12,9 +13,24 @@ pub(super) const FILE_PIECE: usize = 16 * 1024;
 /// Encoded bytes that may wait for the transport before more are encoded.
 const WIRE_AHEAD: usize = 16 * 1024;
 
+/// Encoded bytes that may wait before reading pauses. More than one piece on top
+/// of [`WIRE_AHEAD`] encodes to, so output of the protocol's own never pauses it.
+const WIRE_FULL: usize = 4 * WIRE_AHEAD;
+
 impl<P: Protocol, L: Layer> Connection<P, L> {
     pub(super) fn owes_wire(&self) -> bool {
-        self.buffers.as_ref().is_some_and(|buffers| buffers.wire_start < buffers.wire.len())
+        self.wire_ahead() > 0
+    }
+
+    /// Only answers of the layers themselves come this far: a peer that asks for
+    /// them and takes none is not read any more.
+    pub(super) fn wire_is_full(&self) -> bool {
+        self.wire_ahead() >= WIRE_FULL
+    }
+
+    /// Encoded bytes that wait for the transport.
+    fn wire_ahead(&self) -> usize {
+        self.buffers.as_ref().map_or(0, |buffers| buffers.wire.len() - buffers.wire_start)
     }
 }
 
@@ -48,6 +64,23 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
         result
     }
 
+    /// The close is decided and output is owed. The layers still see what arrives,
+    /// a handshake may stand before our last words; what they make of it is dropped.
+    pub(super) fn discard_layered(
+        &mut self,
+        quota: usize,
+        read: impl FnOnce(&mut [u8]) -> Result<usize, Blocked>,
+    ) -> Result<usize, Blocked> {
+        let n = self.fill_layered(quota, read)?;
+        self.workspace.scratch.clear();
+        while self.conn.output_end == OutputEnd::Asked && self.receive_held() {
+            self.workspace.scratch.clear();
+        }
+        self.conn.in_scratch = false;
+        self.conn.discard_input(n);
+        Ok(n)
+    }
+
     /// Lets plain bytes out that a layer holds back. False when none came.
     pub(super) fn receive_held(&mut self) -> bool {
         !L::TRANSPARENT && self.conn.layer.is_holding() && self.receive(&[])
@@ -61,7 +94,12 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
         let buffers = lent(&mut conn.buffers);
         let plain = &mut self.workspace.plain;
         plain.clear();
+        let wire_before = buffers.wire.len();
         let result = conn.layer.receive(received, &mut Sink::new(plain, room), &mut Sink::unbounded(&mut buffers.wire));
+        if matches!(conn.output_end, OutputEnd::Sealed | OutputEnd::Done) {
+            // Our direction has ended; nothing can follow.
+            buffers.wire.truncate(wire_before);
+        }
         if !plain.is_empty() {
             self.workspace.scratch.push(plain);
             conn.in_scratch = true;
@@ -84,12 +122,7 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
                 None => Due::Nothing,
             };
         }
-        if !self.conn.owes_wire() {
-            let buffers = self.conn.buffers();
-            buffers.wire.clear();
-            buffers.wire_start = 0;
-        }
-        let ahead = self.conn.buffers().wire.len() - self.conn.buffers().wire_start;
+        let ahead = self.conn.wire_ahead();
         match self.encode(ahead) {
             Due::Nothing if self.conn.owes_wire() => Due::Bytes { from_layers: true },
             due @ (Due::Nothing | Due::Moved | Due::File(_) | Due::Bytes { .. }) => due,
@@ -98,11 +131,16 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
 
     /// Takes the front of the queue through the layers, unless enough waits already.
     fn encode(&mut self, ahead: usize) -> Due {
-        if ahead >= WIRE_AHEAD {
+        // Behind its end, or after it failed, a layer is not called again.
+        let ended = matches!(self.conn.output_end, OutputEnd::Sealed | OutputEnd::Done);
+        if ended || ahead >= WIRE_AHEAD {
             return Due::Nothing;
         }
         let conn = &mut *self.conn;
         let buffers = lent(&mut conn.buffers);
+        // What is written makes place, or a long transfer to a slow peer grows for ever.
+        buffers.wire.drain(..buffers.wire_start);
+        buffers.wire_start = 0;
         if buffers.wire.capacity() == 0 && !buffers.output.is_empty() {
             buffers.wire = self.workspace.pool.take(WIRE_AHEAD);
         }

@@ -142,8 +142,12 @@ impl<P: Protocol, L: Layer> Connection<P, L> {
     }
 
     /// The same connection with other bounds than [`Protocol::LIMITS`].
+    ///
+    /// # Panics
+    /// When no byte of input may be held: nothing could ever be read.
     #[must_use]
     pub fn with_limits(mut self, limits: Limits) -> Connection<P, L> {
+        assert!(limits.input_bytes > 0, "an input bound of 0 bytes would read nothing");
         self.limits = limits;
         self
     }
@@ -191,7 +195,7 @@ impl<P: Protocol, L: Layer> Connection<P, L> {
         if self.buffers.is_none() {
             self.buffers = Some(workspace.pool.take_buffers());
         }
-        let mut live = Live { conn: self, workspace, now };
+        let mut live = Live { conn: self, workspace, now, room_in_vain: false };
         if live.conn.in_scratch {
             live.conn.in_scratch = false;
             live.end_now(crate::close::Reason::Misuse(Misuse::ForgottenTurn));
@@ -249,6 +253,9 @@ pub struct Live<'a, P: Protocol, L: Layer = ()> {
     conn: &'a mut Connection<P, L>,
     workspace: &'a mut Workspace,
     now: Time,
+    /// The last call was of `room`, and it queued nothing: asking again at once
+    /// would never end.
+    room_in_vain: bool,
 }
 
 impl<P: Protocol, L: Layer> Live<'_, P, L> {
@@ -262,6 +269,10 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
     /// # Panics
     /// When `read` claims more bytes than the slot has.
     pub fn read_with(&mut self, read: impl FnOnce(&mut [u8]) -> Result<usize, Blocked>) -> Read {
+        if matches!(self.conn.phase, Phase::New) {
+            // The opening goes first, in the layers too.
+            self.advance();
+        }
         let quota = self.read_quota().min(READ_AT_MOST);
         if quota == 0 {
             return Read::NotWanted;
@@ -421,6 +432,9 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
                     Finish::Nothing => {}
                 }
             }
+            if self.expire() {
+                continue;
+            }
             let reading = self.wants_input();
             if reading != self.conn.reading {
                 self.conn.reading = reading;
@@ -446,10 +460,11 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
     fn read_quota(&self) -> usize {
         let conn = &*self.conn;
         match &conn.phase {
-            Phase::New | Phase::Active if !self.wants_input() => 0,
-            Phase::New | Phase::Active => (conn.limits.input_bytes as usize).saturating_sub(self.unread().len()),
+            Phase::New => 0,
+            Phase::Active if !self.wants_input() => 0,
+            Phase::Active => (conn.limits.input_bytes as usize).saturating_sub(self.unread().len()),
             Phase::Flushing(end) | Phase::Lingering(end)
-                if conn.input_end == InputEnd::Open && self.now < end.until =>
+                if conn.input_end == InputEnd::Open && self.now < end.until && !conn.wire_is_full() =>
             {
                 end.discard_left as usize
             }
@@ -467,6 +482,7 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
                     && conn.blocked.is_none()
                     && (conn.needs_more || self.unread().is_empty())
                     && !conn.layer.is_holding()
+                    && !conn.wire_is_full()
             }
             Phase::Flushing(_) | Phase::Lingering(_) => self.read_quota() > 0,
             Phase::Closing(_) | Phase::Closed => false,
@@ -483,6 +499,9 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
     fn fill(&mut self, quota: usize, read: impl FnOnce(&mut [u8]) -> Result<usize, Blocked>) -> Result<usize, Blocked> {
         match self.conn.phase {
             Phase::New | Phase::Active => {}
+            Phase::Flushing(_) if !L::TRANSPARENT && self.conn.output_end == OutputEnd::Asked => {
+                return self.discard_layered(quota, read);
+            }
             Phase::Flushing(_) | Phase::Lingering(_) | Phase::Closing(_) | Phase::Closed => {
                 let n = checked(read(self.workspace.scratch.slot(quota))?, quota);
                 self.conn.discard_input(n);
@@ -593,3 +612,6 @@ enum Finish {
     Moved,
     Nothing,
 }
+
+#[cfg(test)]
+mod tests;

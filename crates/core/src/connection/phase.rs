@@ -196,8 +196,10 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
 
     /// A layer gave up. What it still has to say is sent, what it did not take is not.
     pub(super) fn layer_failed(&mut self, error: LayerError) {
-        match self.conn.phase {
+        match &mut self.conn.phase {
             Phase::New | Phase::Active => self.begin_close(Reason::Layer(error)),
+            // What was owed will not go out whole, whatever the close was for.
+            Phase::Flushing(end) if self.conn.output_end == OutputEnd::Asked => end.reason = Reason::Layer(error),
             Phase::Flushing(_) | Phase::Lingering(_) | Phase::Closing(_) | Phase::Closed => {}
         }
         self.drop_output();
@@ -224,13 +226,20 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
             return;
         }
         self.conn.input_end = InputEnd::Ended;
-        if let Err(error) = self.conn.layer.receive_end() {
-            self.layer_failed(error);
+        match self.conn.phase {
+            Phase::New | Phase::Active => {
+                if let Err(error) = self.conn.layer.receive_end() {
+                    self.layer_failed(error);
+                }
+            }
+            // Nobody listens any more, so nothing is cut off.
+            Phase::Flushing(_) | Phase::Lingering(_) | Phase::Closing(_) | Phase::Closed => {}
         }
     }
 
     /// An answer that comes too late closes its file.
     pub(super) fn on_file_answer(&mut self, opened: Opened) {
+        self.conn.buffers().name.clear();
         match self.conn.phase {
             Phase::New | Phase::Active => self.conn.control.gate = FileGate::Answered(opened),
             Phase::Flushing(_) | Phase::Lingering(_) | Phase::Closing(_) | Phase::Closed => {
@@ -263,14 +272,18 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
         }
         match self.conn.output_end {
             OutputEnd::Asked => {
-                self.conn.output_end = OutputEnd::Sealed;
                 if !L::TRANSPARENT {
                     let conn = &mut *self.conn;
+                    if conn.layer.is_owing() {
+                        conn.io.stuck(self.now);
+                        return Finish::Nothing;
+                    }
                     let buffers = lent(&mut conn.buffers);
                     if let Err(error) = conn.layer.send_end(&mut Sink::unbounded(&mut buffers.wire)) {
                         self.layer_failed(error);
                     }
                 }
+                self.conn.output_end = OutputEnd::Sealed;
                 Finish::Moved
             }
             OutputEnd::Sealed => {

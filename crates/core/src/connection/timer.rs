@@ -50,27 +50,31 @@ impl<P: Protocol, L: Layer> Connection<P, L> {
 }
 
 impl<P: Protocol, L: Layer> Live<'_, P, L> {
-    /// Acts on one deadline that has passed. False when there is none.
-    pub(super) fn handle_deadlines(&mut self) -> bool {
-        if self.now < self.conn.deadline() {
+    /// Calls the timer that is due longest. False when none is.
+    pub(super) fn handle_timers(&mut self) -> bool {
+        if self.now < self.conn.timer_deadline() {
+            return false;
+        }
+        let due = (0..Timer::COUNT).min_by_key(|index| self.conn.control.timers[*index]);
+        if let Some(index) = due {
+            self.call_timer(index);
+        }
+        due.is_some()
+    }
+
+    /// Ends a connection on which nothing moved for too long. Asked last, when
+    /// nothing can be moved: after a pause of the whole process, what waits in
+    /// the transport counts (FAULTS 58). The end of a linger is not here:
+    /// `wants_input` and `finish_output` look at the time themselves.
+    pub(super) fn expire(&mut self) -> bool {
+        if !matches!(self.conn.phase, Phase::Active | Phase::Flushing(_)) {
             return false;
         }
         if self.now >= self.conn.stall_deadline() {
             self.end_now(Reason::Stalled);
             return true;
         }
-        if !matches!(self.conn.phase, Phase::Active) {
-            // The end of a linger: wants_input and finish_output look at the time themselves.
-            return false;
-        }
-        if self.now >= self.conn.timer_deadline() {
-            let due = (0..Timer::COUNT).min_by_key(|index| self.conn.control.timers[*index]);
-            if let Some(index) = due {
-                self.call_timer(index);
-                return true;
-            }
-        }
-        if self.now >= self.conn.idle_deadline() {
+        if matches!(self.conn.phase, Phase::Active) && self.now >= self.conn.idle_deadline() {
             self.fail(Failure::Limit(Limit::Idle(self.conn.limits.idle_ms)));
             return true;
         }

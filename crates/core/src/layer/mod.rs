@@ -50,6 +50,12 @@ pub trait Layer {
     /// Ends the connection; what is in `wire` is still sent.
     fn send(&mut self, plain: &[u8], wire: &mut Sink<'_>) -> Result<usize, LayerError>;
 
+    /// Bytes it took to send wait until more was received. Our direction does not
+    /// end before they are out.
+    fn is_owing(&self) -> bool {
+        false
+    }
+
     /// Nothing more is queued for now: bytes a layer gathered must go out.
     ///
     /// # Errors
@@ -67,7 +73,8 @@ pub trait Layer {
         Ok(())
     }
 
-    /// Our direction ends; the layer's own end goes to `wire`.
+    /// Our direction ends; the layer's own end goes to `wire`. What it puts there
+    /// in later calls is dropped.
     ///
     /// # Errors
     /// Ends the connection; what is in `wire` is still sent.

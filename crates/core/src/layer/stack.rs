@@ -53,6 +53,13 @@ impl<Outer: Layer, Inner: Layer> Layer for Stack<Outer, Inner> {
     }
 
     fn receive(&mut self, received: &[u8], plain: &mut Sink<'_>, wire: &mut Sink<'_>) -> Result<(), LayerError> {
+        // What is not there holds nothing back, so it must not stand between.
+        if Inner::TRANSPARENT {
+            return self.outer.receive(received, plain, wire);
+        }
+        if Outer::TRANSPARENT {
+            return self.inner.receive(received, plain, wire);
+        }
         let mut received = received;
         loop {
             let outer = self.outer.receive(received, &mut Sink::new(&mut self.up, BETWEEN), wire);
@@ -80,6 +87,10 @@ impl<Outer: Layer, Inner: Layer> Layer for Stack<Outer, Inner> {
         }
         let taken = self.inner.send(plain, &mut Sink::unbounded(&mut self.down));
         self.push_down(wire).and(taken)
+    }
+
+    fn is_owing(&self) -> bool {
+        !self.down.is_empty() || self.outer.is_owing() || self.inner.is_owing()
     }
 
     fn flush(&mut self, wire: &mut Sink<'_>) -> Result<(), LayerError> {

@@ -265,9 +265,16 @@ impl Output {
         if self.tail.is_empty() {
             return;
         }
-        let next = pool.take(BLOCK);
-        let full = core::mem::replace(&mut self.tail, next);
-        self.sealed.push_back(Segment::Block(full));
+        let sealed = if self.tail.len() <= self.tail.capacity() / 4 {
+            // Small pieces between shared ones and files must not cost a block each.
+            let mut small = pool.take(self.tail.len());
+            small.extend_from_slice(&self.tail);
+            self.tail.clear();
+            small
+        } else {
+            core::mem::replace(&mut self.tail, pool.take(BLOCK))
+        };
+        self.sealed.push_back(Segment::Block(sealed));
     }
 }
 

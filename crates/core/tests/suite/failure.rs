@@ -236,7 +236,7 @@ fn hook_is_told_limits_and_misuse_too() {
             cx.stream_file(id, 0, 1)?;
             Ok(1)
         })
-        .on_reply(|why, reply| write!(reply, "{why:?}\n"));
+        .on_reply(|why, reply| writeln!(reply, "{why:?}"));
     let mut rig = Rig::new(protocol);
     rig.feed("x").feed_end();
     assert_eq!(rig.sent(), "Misuse(FileRange)\n");

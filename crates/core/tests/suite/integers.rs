@@ -49,7 +49,8 @@ fn w10_decimals_and_formatting() {
         cx.decimal(i64::MIN)?;
         cx.u8(b' ')?;
         cx.decimal(u64::MAX)?;
-        write!(cx, " {:>5}|{}", 42, "plain")?;
+        let word = "plain";
+        write!(cx, " {:>5}|{word}", 42)?;
         write!(cx, " literal")
     });
     assert_eq!(bytes, format!("0 {} {}    42|plain literal", i64::MIN, u64::MAX).into_bytes());

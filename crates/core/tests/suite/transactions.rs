@@ -238,7 +238,12 @@ fn refused_timer_keeps_its_place() {
     rig.settle();
     rig.conn.inject_full(1);
     rig.now = ms(1);
-    rig.feed("input");
+    rig.turn_with(|live| {
+        live.read_with(|slot| {
+            slot[..5].copy_from_slice(b"input");
+            Ok(5)
+        });
+    });
     assert_eq!(rig.sent(), "timer input");
 }
 

@@ -26,9 +26,9 @@ pub(crate) struct Records {
     ended: bool,
     failed: bool,
     /// Takes nothing to send before the other side said hello.
-    pub(crate) shakes_hands: bool,
+    shakes_hands: bool,
     /// Each hello that comes is answered with this many bytes of output.
-    pub(crate) answers_hello_with: usize,
+    answers_hello_with: usize,
     hello_came: bool,
 }
 
@@ -41,6 +41,10 @@ const HELLO: u8 = 255;
 impl Records {
     pub(crate) fn with_handshake() -> Records {
         Records { shakes_hands: true, ..Records::default() }
+    }
+
+    pub(crate) fn answering_hello_with(bytes: usize) -> Records {
+        Records { answers_hello_with: bytes, ..Records::default() }
     }
 
     fn put_record(&mut self, len: usize, wire: &mut Sink<'_>) {

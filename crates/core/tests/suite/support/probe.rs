@@ -33,6 +33,8 @@ impl Probe {
         cx.write(&rest[..n])?;
         if n < rest.len() {
             cx.request_room(Some(self.piece.min(rest.len() - n)));
+        } else if self.got_end {
+            cx.close();
         } else if self.ends {
             cx.half_close();
         }
@@ -61,7 +63,9 @@ impl Protocol for Probe {
     }
 
     fn end_of_input(&mut self, rest: &[u8], cx: &mut Context<'_, Probe>) -> Result<(), Stop<Bad>> {
-        cx.close();
+        if self.sent == self.to_send.len() {
+            cx.close();
+        }
         self.got.extend_from_slice(rest);
         self.got_end = true;
         Ok(())

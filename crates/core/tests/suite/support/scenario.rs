@@ -73,7 +73,7 @@ pub(crate) fn letters() -> Hooks {
             cx.set_timer(Timer::new(1), ms(1_000_000));
             Ok(())
         })
-        .on_command(|n, cx| write!(cx, "command {n}\n"))
+        .on_command(|n, cx| writeln!(cx, "command {n}"))
         .on_timer(|_, cx| cx.write(b"timer\n"))
         .on_file(|opened, cx| {
             if let Ok(len) = opened.result {

@@ -17,18 +17,20 @@ impl std::fmt::Display for Bad {
 pub(crate) type Cx<'a> = Context<'a, Hooks>;
 pub(crate) type Done<T = ()> = Result<T, Stop<Bad>>;
 type On<T> = Box<dyn FnMut(T, &mut Cx<'_>) -> Done>;
+type OnInput<T> = Box<dyn FnMut(&[u8], &mut Cx<'_>) -> Done<T>>;
+type OnFailure = Box<dyn Fn(&Failure<Bad>, &mut Reply<'_>)>;
 
 /// A protocol of closures. Without any it takes and ignores whole input.
 pub(crate) struct Hooks {
-    pub(crate) consume: Box<dyn FnMut(&[u8], &mut Cx<'_>) -> Done<usize>>,
-    pub(crate) end: Box<dyn FnMut(&[u8], &mut Cx<'_>) -> Done>,
-    pub(crate) open: On<()>,
-    pub(crate) room: On<()>,
-    pub(crate) timer: On<Timer>,
-    pub(crate) command: On<u32>,
-    pub(crate) file: On<Opened>,
-    pub(crate) drain: On<()>,
-    pub(crate) reply: Box<dyn Fn(&Failure<Bad>, &mut Reply<'_>)>,
+    consume: OnInput<usize>,
+    end: OnInput<()>,
+    open: On<()>,
+    room: On<()>,
+    timer: On<Timer>,
+    command: On<u32>,
+    file: On<Opened>,
+    drain: On<()>,
+    reply: OnFailure,
     /// Calls of any handler, those undone included.
     pub(crate) calls: usize,
 }
@@ -225,15 +227,18 @@ impl Script {
                 return Err(Bad("told so").into());
             }
             "h" => {
-                write!(cx, "bye after {} lines\n", self.lines)?;
+                writeln!(cx, "bye after {} lines", self.lines)?;
                 cx.half_close();
                 return Ok(());
             }
-            "q" => cx.close(),
+            "q" => {
+                cx.close();
+                return Ok(());
+            }
             "a" => cx.abort(),
             _ => cx.write(line)?,
         }
-        write!(cx, "[{}]\n", self.lines)
+        writeln!(cx, "[{}]", self.lines)
     }
 }
 
@@ -265,7 +270,7 @@ impl Protocol for Script {
 
     fn end_of_input(&mut self, rest: &[u8], cx: &mut Context<'_, Script>) -> Done {
         // After a half-close of ours there is nothing to say.
-        write!(cx, "rest {}\n", rest.len()).or_else(|stop| match stop {
+        writeln!(cx, "rest {}", rest.len()).or_else(|stop| match stop {
             Stop::Misuse(_) => Ok(()),
             stop @ (Stop::Full(_) | Stop::Limit(_) | Stop::Peer(_)) => Err(stop),
         })?;
@@ -279,7 +284,7 @@ impl Protocol for Script {
             return Ok(());
         }
         let now = cx.now();
-        write!(cx, "timer at {now:?}\n")
+        writeln!(cx, "timer at {now:?}")
     }
 
     fn command(&mut self, command: &Vec<u8>, cx: &mut Context<'_, Script>) -> Done {
@@ -289,9 +294,9 @@ impl Protocol for Script {
     fn file(&mut self, opened: Opened, cx: &mut Context<'_, Script>) -> Done {
         let id: FileId = opened.id;
         match opened.result {
-            Err(error) => write!(cx, "no file: {error}\n"),
+            Err(error) => writeln!(cx, "no file: {error}"),
             Ok(len) => {
-                write!(cx, "file of {len}\n")?;
+                writeln!(cx, "file of {len}")?;
                 if !self.in_two {
                     cx.stream_file(id, 0, len)?;
                 } else {
@@ -305,6 +310,6 @@ impl Protocol for Script {
     }
 
     fn error_reply(&self, why: &Failure<Bad>, reply: &mut Reply<'_>) {
-        write!(reply, "-500 after {} lines: {why}\n", self.lines);
+        writeln!(reply, "-500 after {} lines: {why}", self.lines);
     }
 }

@@ -1,0 +1,133 @@
+//! What can be typed, and what it may be. What is done with it is in `serve` and
+//! `connect`.
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Parser, Subcommand, ValueEnum};
+use drywire_driver_mio::Address;
+use std::path::PathBuf;
+use std::time::Duration;
+use tracing_subscriber::filter::LevelFilter;
+
+/// Serves network protocols, and talks to servers.
+#[derive(Debug, Parser)]
+#[command(name = "drywire", version, after_help = EXIT_STATUS, disable_help_subcommand = true)]
+pub(crate) struct Args {
+    /// What to log on standard error [default: RUST_LOG if that is set, else warn]
+    #[arg(long, global = true, value_name = "LEVEL", value_parser = level())]
+    pub(crate) log: Option<LevelFilter>,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXIT_STATUS: &str = "Exit status: 0 when all went well, 1 after a failure, 2 for a wrong command line.";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Serve(Serve),
+    Connect(Connect),
+}
+
+/// Serves a protocol until it is stopped.
+///
+/// Prints the address it listens on as the only line on standard output.
+///
+/// SIGINT (Ctrl-C) and SIGTERM stop it: nobody new is let in, connections get what
+/// they are owed until the drain timeout, and what is open then is cut. Each that
+/// did not finish is named on standard error. A second signal cuts at once.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Serve {
+    /// What to speak
+    pub(crate) protocol: Protocol,
+    /// Where to listen: IP:PORT, as 127.0.0.1:2525 or [::1]:2525 (port 0 picks a free one), or unix:PATH
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:2525")]
+    pub(crate) listen: Address,
+    /// The directory that dialog serves files from [default: the current directory]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) root: Option<PathBuf>,
+    /// Close a connection on which nothing moves for this long: 30s, 5min, …, or none
+    #[arg(long, value_name = "DURATION", default_value = "none", value_parser = idle_ms)]
+    pub(crate) idle_timeout: u32,
+    /// When stopped, wait this long for connections that are owed something: 0, 30s, …, or none for no end
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
+    pub(crate) drain_timeout: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Protocol {
+    /// Every byte comes back
+    ByteEcho,
+    /// Every line comes back; `quit` ends
+    LineEcho,
+    /// GET, SIZE, NOOP and QUIT, for the files below a directory
+    Dialog,
+}
+
+/// Connects to a server: sends standard input, prints what comes back.
+///
+/// At the end of input (Ctrl-D in a terminal) it ends its direction and reads on
+/// until the server closes. When the server closes first, it is done as well.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Connect {
+    /// The server: IP:PORT, as 127.0.0.1:2525 or [::1]:2525, or unix:PATH
+    #[arg(value_name = "ADDR")]
+    pub(crate) address: Address,
+    /// Give up when nothing moves, or the server takes nothing, for this long: 30s, 5min, …, or none
+    #[arg(long, value_name = "DURATION", default_value = "none", value_parser = idle_ms)]
+    pub(crate) idle_timeout: u32,
+}
+
+fn level() -> impl TypedValueParser<Value = LevelFilter> {
+    PossibleValuesParser::new(["off", "error", "warn", "info", "debug", "trace"])
+        .try_map(|level| level.parse::<LevelFilter>())
+}
+
+/// Units: milliseconds, 0 for no timeout, as [`drywire_core::Limits`] has it.
+fn idle_ms(text: &str) -> Result<u32, String> {
+    let timeout = match duration(text)? {
+        Duration::MAX => Duration::ZERO,
+        timeout => timeout,
+    };
+    if !timeout.is_zero() && timeout < Duration::from_millis(1) {
+        return Err("shorter than 1ms; 0 or none is for no timeout".into());
+    }
+    u32::try_from(timeout.as_millis()).map_err(|_| "longer than 49 days; write none for no timeout".into())
+}
+
+/// [`Duration::MAX`] for none.
+fn duration(text: &str) -> Result<Duration, String> {
+    match text {
+        "none" => Ok(Duration::MAX),
+        "0" => Ok(Duration::ZERO),
+        text => humantime::parse_duration(text).map_err(|error| error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn command_line_is_sound() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn idle_timeouts_are_milliseconds_and_none_is_0() {
+        for (text, ms) in [("30s", 30_000), ("5min", 300_000), ("1ms", 1), ("0", 0), ("0s", 0), ("none", 0)] {
+            assert_eq!(idle_ms(text), Ok(ms), "{text}");
+        }
+        assert_eq!(idle_ms("4294967295ms"), Ok(u32::MAX));
+        for text in ["4294967296ms", "50days", "1us", "30", "", "-1s", "soon", "584000000000years"] {
+            assert!(idle_ms(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn drain_timeouts_may_be_nothing_or_endless() {
+        assert_eq!(duration("0"), Ok(Duration::ZERO));
+        assert_eq!(duration("1min 30s"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("none"), Ok(Duration::MAX));
+        assert!(duration("10").is_err());
+    }
+}

@@ -1,0 +1,73 @@
+//! `drywire`: serves protocols, and talks to servers, from a command line.
+//!
+//! Here: from arguments to an exit status. What can be typed is in `args`, what
+//! it does in `serve` and `connect`; both run on driver-mio, on this one thread.
+//!
+//! Standard output is for data alone: the bound address, the bytes received.
+//! Everything said to a person goes to standard error.
+
+mod args;
+mod connect;
+mod relay;
+mod serve;
+mod signals;
+
+use args::{Args, Command, Protocol};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
+use std::error::Error;
+use std::fmt;
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    start_logging(args.log);
+    let result: Result<(), Box<dyn Error>> = match args.command {
+        Command::Serve(args) => {
+            if args.root.is_some() && args.protocol != Protocol::Dialog {
+                wrong_usage("--root is for dialog, the echoes serve no files");
+            }
+            serve::run(&args).map_err(Box::from)
+        }
+        Command::Connect(args) => connect::run(&args).map_err(Box::from),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(format_args!("{error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Tells a person. Whether anybody listens does not matter.
+fn say(what: fmt::Arguments<'_>) {
+    let _ = writeln!(io::stderr().lock(), "drywire: {what}");
+}
+
+/// The level of the command line, or else what RUST_LOG says.
+fn start_logging(level: Option<LevelFilter>) {
+    let warn = EnvFilter::builder().with_default_directive(LevelFilter::WARN.into());
+    let filter = match (level, std::env::var_os(EnvFilter::DEFAULT_ENV)) {
+        (Some(level), _) => EnvFilter::default().add_directive(level.into()),
+        (None, None) => warn.parse_lossy(""),
+        (None, Some(text)) => warn.parse(text.to_string_lossy()).unwrap_or_else(|error| {
+            wrong_usage(&format!("the environment variable {}: {error}", EnvFilter::DEFAULT_ENV))
+        }),
+    };
+    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal() && !no_color)
+        // It would say so on standard error, which is what just failed, and panic.
+        .log_internal_errors(false)
+        .init();
+}
+
+fn wrong_usage(message: &str) -> ! {
+    Args::command().error(ErrorKind::ArgumentConflict, message).exit()
+}

@@ -1,0 +1,166 @@
+//! `drywire serve`: one protocol on one address, until a signal.
+
+use crate::args::{Protocol, Serve};
+use crate::{say, signals};
+use drywire_core::{CloseReport, Connection, Limits};
+use drywire_driver_mio::{Address, AddressError, Application, Config, Driver, Id, Interest, SourceEvent};
+use drywire_protocols::{ByteEcho, Dialog, LineEcho};
+use std::fmt;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use thiserror::Error;
+
+#[derive(Debug, Error)]
+pub(crate) enum ServeError {
+    #[error("{0}")]
+    Address(#[from] AddressError),
+    #[error("cannot serve files from {}: {source}; name a directory that exists with --root", .path.display())]
+    Root { path: PathBuf, source: io::Error },
+    #[error("cannot print the address: {0}")]
+    Output(io::Error),
+    #[error("the listening socket failed: {0}")]
+    Listener(String),
+    #[error("{0}")]
+    System(#[from] io::Error),
+}
+
+pub(crate) fn run(args: &Serve) -> Result<(), ServeError> {
+    match args.protocol {
+        Protocol::ByteEcho => serve(args, None, || ByteEcho, "anything"),
+        Protocol::LineEcho => serve(args, None, || LineEcho, "a line, and  quit  at the end"),
+        Protocol::Dialog => {
+            let root = open_root(args.root.as_deref().unwrap_or(Path::new(".")))?;
+            say(format_args!("serving the files below {}", root.display()));
+            let request = first_request(&root);
+            serve(args, Some(root), Dialog::new, &request)
+        }
+    }
+}
+
+/// `try_it`: what to type first.
+fn serve<P, F>(args: &Serve, root: Option<PathBuf>, protocol: F, try_it: &str) -> Result<(), ServeError>
+where
+    P: drywire_core::Protocol<Error: fmt::Display>,
+    F: FnMut() -> P,
+{
+    let drain_timeout = args.drain_timeout;
+    let mut driver = Driver::new(Config { root, drain_timeout, ..Config::default() })?;
+    // Before the address is printed: whoever reads it may send a signal next.
+    driver.register(signals::catch()?, Interest::READABLE, None)?;
+    let listener = driver.listen(&args.listen)?;
+    let address = driver.local_address(listener).expect("it listens");
+    print_address(&address).map_err(ServeError::Output)?;
+    say(format_args!("try it:  {} connect {address}   then type  {try_it}", program()));
+
+    let limits = Limits { idle_ms: args.idle_timeout, ..P::LIMITS };
+    let mut server = Server { protocol, limits, drain_timeout, stop: Stop::No, unfinished: 0 };
+    driver.run(&mut server)?;
+    if server.unfinished > 0 {
+        say(format_args!("stopped; {} did not finish", connections(server.unfinished)));
+    }
+    match server.stop {
+        Stop::Failed(error) => Err(ServeError::Listener(error)),
+        Stop::No | Stop::Asked => Ok(()),
+    }
+}
+
+struct Server<F> {
+    protocol: F,
+    limits: Limits,
+    drain_timeout: Duration,
+    stop: Stop,
+    /// Connections that broke or were cut after the stop; the driver's log names them.
+    unfinished: usize,
+}
+
+enum Stop {
+    No,
+    Asked,
+    /// There is nothing left to listen on.
+    Failed(String),
+}
+
+impl<P, F> Application<Driver<P>, P> for Server<F>
+where
+    P: drywire_core::Protocol<Error: fmt::Display>,
+    F: FnMut() -> P,
+{
+    fn accept(&mut self, _: &mut Driver<P>, _: Id, _: &Address) -> Option<Connection<P>> {
+        Some(Connection::new((self.protocol)()).with_limits(self.limits))
+    }
+
+    fn closed(&mut self, _: &mut Driver<P>, _: Id, report: CloseReport<P::Error>) {
+        match self.stop {
+            Stop::No => {}
+            Stop::Asked | Stop::Failed(_) => self.unfinished += usize::from(report.reason.is_abort()),
+        }
+    }
+
+    /// The first signal drains, the second ends the drain (FAULTS 57).
+    fn source(&mut self, driver: &mut Driver<P>, id: Id, _: SourceEvent) {
+        let signals = driver.source(id).map_or(0, signals::take);
+        for _ in 0..signals {
+            driver.shutdown();
+        }
+        if signals == 0 || !matches!(self.stop, Stop::No) {
+            return;
+        }
+        self.stop = Stop::Asked;
+        if signals == 1 && !driver.is_empty() && !self.drain_timeout.is_zero() {
+            let open = connections(driver.len());
+            let within = match self.drain_timeout {
+                Duration::MAX => String::new(),
+                timeout => format!(" within {}", humantime::format_duration(timeout)),
+            };
+            say(format_args!("stopping; {open} may finish{within}, a second signal stops now"));
+        }
+    }
+
+    fn listener_failed(&mut self, driver: &mut Driver<P>, _: Id, error: &io::Error) {
+        self.stop = Stop::Failed(error.to_string());
+        driver.shutdown();
+    }
+}
+
+fn connections(n: usize) -> String {
+    format!("{n} connection{}", if n == 1 { "" } else { "s" })
+}
+
+/// The only line on standard output. Whoever closed that does not want to know.
+fn print_address(address: &Address) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match writeln!(out, "{address}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result,
+    }
+}
+
+/// As it was called, so that what we say to type works.
+fn program() -> String {
+    std::env::args_os().next().map_or_else(|| "drywire".into(), |name| name.to_string_lossy().into_owned())
+}
+
+fn open_root(path: &Path) -> Result<PathBuf, ServeError> {
+    path.canonicalize()
+        .and_then(|root| match root.is_dir() {
+            true => Ok(root),
+            false => Err(io::ErrorKind::NotADirectory.into()),
+        })
+        .map_err(|source| ServeError::Root { path: path.into(), source })
+}
+
+/// A request that this directory can answer.
+fn first_request(root: &Path) -> String {
+    let names = std::fs::read_dir(root)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .take(1000)
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()));
+    let plain = |name: &String| !name.starts_with('.') && name.bytes().all(|byte| byte.is_ascii_graphic());
+    match names.filter_map(|entry| entry.file_name().into_string().ok()).filter(plain).min() {
+        Some(name) => format!("GET {name}"),
+        None => "NOOP".into(),
+    }
+}

@@ -1,0 +1,62 @@
+//! `drywire connect` in a terminal (row E9), here a pseudo-terminal.
+
+use crate::support::{Collected, Program, Server};
+use rustix::fs::{OFlags, fcntl_getfl};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use std::fs::File;
+use std::io::Write;
+use std::process::Stdio;
+
+/// What a person sees, and types on.
+struct Terminal {
+    typed: File,
+    shown: Collected,
+    /// What programs have as standard input and output.
+    line: File,
+}
+
+impl Terminal {
+    fn new() -> Terminal {
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&master).unwrap();
+        unlockpt(&master).unwrap();
+        let name = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
+        let line = rustix::fs::open(name, OFlags::RDWR | OFlags::NOCTTY, rustix::fs::Mode::empty()).unwrap();
+        let typed = File::from(master);
+        Terminal { shown: Collected::new(typed.try_clone().unwrap()), typed, line: line.into() }
+    }
+
+    fn stdio(&self) -> Stdio {
+        self.line.try_clone().unwrap().into()
+    }
+}
+
+#[test]
+fn e9_lines_typed_in_a_terminal_are_answered_one_by_one_and_ctrl_d_ends() {
+    let server = Server::start(&["line-echo"]);
+    let mut terminal = Terminal::new();
+    let mut command = server.client(&[]);
+    let mut client = Program::start(command.stdin(terminal.stdio()).stdout(terminal.stdio()));
+    client.stderr.wait_for(&format!("drywire: connected to {}; end with Ctrl-D\n", server.address));
+    for line in ["hello", "again"] {
+        terminal.typed.write_all(format!("{line}\n").as_bytes()).unwrap();
+        // Once by the terminal itself, once by the server.
+        terminal.shown.wait_for(&format!("{line}\r\n{line}\r\n"));
+    }
+    assert!(client.is_running());
+    terminal.typed.write_all(b"\x04").unwrap();
+    client.exits_with(0);
+    assert!(!fcntl_getfl(&terminal.line).unwrap().contains(OFlags::NONBLOCK));
+}
+
+#[test]
+fn e9_server_that_closes_says_so_in_a_terminal() {
+    let server = Server::start(&["line-echo"]);
+    let mut terminal = Terminal::new();
+    let mut command = server.client(&[]);
+    let mut client = Program::start(command.stdin(terminal.stdio()).stdout(terminal.stdio()));
+    terminal.typed.write_all(b"quit\n").unwrap();
+    let stderr = client.exits_with(0);
+    assert!(stderr.ends_with(&format!("drywire: {} closed the connection\n", server.address)), "{stderr}");
+    terminal.shown.wait_for("quit\r\nquit\r\n");
+}

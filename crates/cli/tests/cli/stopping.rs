@@ -1,0 +1,147 @@
+//! Signals: drain, cut, report (FAULTS 57).
+
+use crate::support::{Server, assert_same, noise, read_to_end};
+use rustix::process::Signal;
+use std::fs;
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::thread;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// More than the sockets' buffers of both sides take.
+const FILE_BYTES: usize = 24 << 20;
+
+fn root_with_a_big_file() -> (TempDir, Vec<u8>) {
+    let root = tempfile::tempdir().unwrap();
+    let contents = noise(FILE_BYTES);
+    fs::write(root.path().join("big"), &contents).unwrap();
+    (root, contents)
+}
+
+fn start(root: &TempDir, drain_timeout: &str) -> Server {
+    Server::start(&["dialog", "--root", root.path().to_str().unwrap(), "--drain-timeout", drain_timeout])
+}
+
+/// A peer that has asked for the file and read its header only.
+#[track_caller]
+fn slow_reader(server: &Server) -> TcpStream {
+    let mut peer = server.connect();
+    peer.write_all(b"GET big\n").unwrap();
+    let mut header = vec![0; format!("OK {FILE_BYTES}\n").len()];
+    peer.read_exact(&mut header).unwrap();
+    assert_eq!(header, format!("OK {FILE_BYTES}\n").as_bytes());
+    peer
+}
+
+#[test]
+fn fault_57_sigterm_lets_a_slow_reader_have_all_of_it() {
+    let (root, contents) = root_with_a_big_file();
+    let mut server = start(&root, "none");
+    let mut peer = slow_reader(&server);
+    server.program.signal(Signal::TERM);
+    server.program.stderr.wait_for("1 connection may finish, a second signal stops now");
+    let mut got = Vec::new();
+    let mut block = vec![0; 1 << 20];
+    loop {
+        let n = peer.read(&mut block).unwrap();
+        got.extend_from_slice(&block[..n]);
+        if n == 0 {
+            break;
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
+    assert_same(&got, &contents);
+    drop(peer);
+    let stderr = server.program.exits_with(0);
+    assert!(!stderr.contains("did not finish"), "{stderr}");
+}
+
+#[test]
+fn nobody_new_is_let_in_while_draining() {
+    let (root, _) = root_with_a_big_file();
+    let mut server = start(&root, "none");
+    let peer = slow_reader(&server);
+    server.program.signal(Signal::TERM);
+    server.program.stderr.wait_for("stopping");
+    // The message comes first, the listener goes in the same round.
+    crate::support::until("connections are refused", || {
+        let refused = TcpStream::connect(&server.address).map(|_| ());
+        refused.is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused).then_some(())
+    });
+    assert!(server.program.is_running());
+    // Unread bytes make this a reset: that peer did not finish either.
+    drop(peer);
+    let stderr = server.program.exits_with(0);
+    assert!(stderr.ends_with("drywire: stopped; 1 connection did not finish\n"), "{stderr}");
+}
+
+#[test]
+fn fault_57_deadline_cuts_and_names_who_was_cut() {
+    let (root, _) = root_with_a_big_file();
+    let mut server = start(&root, "200ms");
+    let mut peer = slow_reader(&server);
+    let own_address = peer.local_addr().unwrap();
+    server.program.signal(Signal::TERM);
+    let stderr = server.program.exits_with(0);
+    assert!(stderr.contains("1 connection may finish within 200ms"), "{stderr}");
+    assert!(stderr.contains("not finished at the shutdown"), "{stderr}");
+    assert!(stderr.contains(&own_address.to_string()), "{stderr}");
+    assert!(stderr.ends_with("drywire: stopped; 1 connection did not finish\n"), "{stderr}");
+    let error = peer.read_to_end(&mut Vec::new()).expect_err("half a file does not look like a whole one");
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+}
+
+#[test]
+fn second_signal_does_not_wait() {
+    for second in [Signal::TERM, Signal::INT] {
+        let (root, _) = root_with_a_big_file();
+        let mut server = start(&root, "none");
+        let peer = slow_reader(&server);
+        server.program.signal(Signal::INT);
+        server.program.stderr.wait_for("stopping");
+        assert!(server.program.is_running());
+        server.program.signal(second);
+        let stderr = server.program.exits_with(0);
+        assert!(stderr.ends_with("drywire: stopped; 1 connection did not finish\n"), "{stderr}");
+        drop(peer);
+    }
+}
+
+#[test]
+fn drain_timeout_of_0_cuts_at_once() {
+    let (root, _) = root_with_a_big_file();
+    let mut server = start(&root, "0");
+    let peer = slow_reader(&server);
+    server.program.signal(Signal::TERM);
+    let stderr = server.program.exits_with(0);
+    assert!(stderr.ends_with("drywire: stopped; 1 connection did not finish\n"), "{stderr}");
+    drop(peer);
+}
+
+#[test]
+fn idle_server_stops_at_once_and_says_nothing() {
+    for signal in [Signal::INT, Signal::TERM] {
+        let mut server = Server::start(&["byte-echo", "--drain-timeout", "none"]);
+        server.program.stderr.wait_for("try it");
+        let before = server.program.stderr.text();
+        let start = Instant::now();
+        server.program.signal(signal);
+        assert_eq!(server.program.exits_with(0), before);
+        assert!(start.elapsed() < Duration::from_secs(5));
+    }
+}
+
+#[test]
+fn silent_peer_that_ends_when_we_do_holds_nothing_up() {
+    let mut server = Server::start(&["line-echo", "--drain-timeout", "none"]);
+    let mut peer = server.connect();
+    peer.write_all(b"hello\nunfinished").unwrap();
+    let mut hello = [0; 6];
+    peer.read_exact(&mut hello).unwrap();
+    server.program.signal(Signal::TERM);
+    assert_eq!(read_to_end(&peer), b"");
+    drop(peer);
+    let stderr = server.program.exits_with(0);
+    assert!(!stderr.contains("did not finish"), "{stderr}");
+}

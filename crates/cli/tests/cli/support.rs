@@ -1,0 +1,235 @@
+//! Child processes that end with the test, and waits that end.
+
+use rustix::process::{Pid, Signal, kill_process};
+use std::fmt::Debug;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// No wait is longer, however busy the machine is.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The program with these arguments, not started yet.
+pub(crate) fn drywire(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_drywire"));
+    command.args(args).env_remove("RUST_LOG").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// A running program. Killed, by its own id, when dropped.
+pub(crate) struct Program {
+    child: Child,
+    pub(crate) stderr: Collected,
+}
+
+impl Program {
+    /// Collects standard error, if that is a pipe; the rest is the test's.
+    #[track_caller]
+    pub(crate) fn start(command: &mut Command) -> Program {
+        let mut child = command.spawn().expect("the program is built");
+        let stderr = match child.stderr.take() {
+            Some(stderr) => Collected::new(stderr),
+            None => Collected::new(std::io::empty()),
+        };
+        Program { child, stderr }
+    }
+
+    pub(crate) fn stdin(&mut self) -> std::process::ChildStdin {
+        self.child.stdin.take().expect("asked for a pipe, once")
+    }
+
+    pub(crate) fn stdout(&mut self) -> std::process::ChildStdout {
+        self.child.stdout.take().expect("asked for a pipe, once")
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, signal).expect("it runs, or waits to be reaped");
+    }
+
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    #[track_caller]
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        let status = until("the program ends", || self.child.try_wait().unwrap());
+        self.stderr.wait_for_end();
+        status
+    }
+
+    /// Waits for the end, which must be with this exit status.
+    #[track_caller]
+    pub(crate) fn exits_with(&mut self, code: i32) -> String {
+        let status = self.wait();
+        let stderr = self.stderr.text();
+        assert_eq!(status.code(), Some(code), "{status}; standard error: {stderr}");
+        stderr
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// `drywire serve` on a free port.
+pub(crate) struct Server {
+    pub(crate) program: Program,
+    pub(crate) address: String,
+    /// What follows the address on standard output.
+    pub(crate) stdout: Collected,
+}
+
+impl Server {
+    #[track_caller]
+    pub(crate) fn start(args: &[&str]) -> Server {
+        Server::start_command(drywire(&["serve", "--listen", "127.0.0.1:0"]).args(args))
+    }
+
+    #[track_caller]
+    pub(crate) fn start_command(command: &mut Command) -> Server {
+        let mut program = Program::start(command);
+        let mut stdout = BufReader::new(program.stdout());
+        let (line, stdout) = bounded("the address is printed", move || {
+            let mut line = String::new();
+            stdout.read_line(&mut line).unwrap();
+            (line, stdout)
+        });
+        let Some(address) = line.strip_suffix('\n') else {
+            let _ = program.wait();
+            panic!("no address; standard error: {}", program.stderr.text());
+        };
+        Server { address: address.into(), program, stdout: Collected::new(stdout) }
+    }
+
+    #[track_caller]
+    pub(crate) fn connect(&self) -> TcpStream {
+        let address: SocketAddr = self.address.parse().expect("the line is an address and nothing else");
+        let stream = TcpStream::connect_timeout(&address, PATIENCE).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        stream
+    }
+
+    /// `drywire connect` to this server.
+    pub(crate) fn client(&self, args: &[&str]) -> Command {
+        let mut command = drywire(&["connect", &self.address]);
+        command.args(args);
+        command
+    }
+}
+
+/// What a stream has brought so far, and whether that was all.
+#[derive(Clone, Default)]
+pub(crate) struct Collected(Arc<(Mutex<(Vec<u8>, bool)>, Condvar)>);
+
+impl Collected {
+    pub(crate) fn new(mut stream: impl Read + Send + 'static) -> Collected {
+        let collected = Collected::default();
+        let sink = collected.clone();
+        thread::spawn(move || {
+            let mut block = vec![0; 64 * 1024];
+            loop {
+                let n = stream.read(&mut block).unwrap_or(0);
+                let (state, news) = &*sink.0;
+                let mut state = state.lock().unwrap();
+                state.0.extend_from_slice(&block[..n]);
+                state.1 = n == 0;
+                news.notify_all();
+                if n == 0 {
+                    return;
+                }
+            }
+        });
+        collected
+    }
+
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        self.0.0.lock().unwrap().0.clone()
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.bytes()).into_owned()
+    }
+
+    #[track_caller]
+    pub(crate) fn wait_for(&self, text: &str) {
+        let found = self.wait_until(|(bytes, _)| String::from_utf8_lossy(bytes).contains(text));
+        assert!(found, "waited for {text:?}, got {:?}", self.text());
+    }
+
+    /// Until the other end is closed.
+    #[track_caller]
+    pub(crate) fn wait_for_end(&self) {
+        assert!(self.wait_until(|(_, ended)| *ended), "no end came");
+    }
+
+    fn wait_until(&self, is_met: impl Fn(&(Vec<u8>, bool)) -> bool) -> bool {
+        let (state, news) = &*self.0;
+        let state = state.lock().unwrap();
+        !news.wait_timeout_while(state, PATIENCE, |state| !is_met(state)).unwrap().1.timed_out()
+    }
+}
+
+/// Asks until there is an answer.
+#[track_caller]
+pub(crate) fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "waited in vain: {what}");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Makes a call that might block for ever.
+#[track_caller]
+pub(crate) fn bounded<T: Send + 'static>(what: &str, call: impl FnOnce() -> T + Send + 'static) -> T {
+    let call = thread::spawn(call);
+    until(what, || call.is_finished().then_some(()));
+    call.join().unwrap()
+}
+
+/// Bytes that look random and are always the same.
+pub(crate) fn noise(len: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut bytes = Vec::with_capacity(len + 8);
+    while bytes.len() < len {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend_from_slice(&state.to_le_bytes());
+    }
+    bytes.truncate(len);
+    bytes
+}
+
+/// `assert_eq` for megabytes.
+#[track_caller]
+pub(crate) fn assert_same(got: &[u8], expected: &[u8]) {
+    let first = got.iter().zip(expected).position(|(a, b)| a != b);
+    assert!(got == expected, "{} bytes for {}, first difference at {first:?}", got.len(), expected.len());
+}
+
+/// Writes all of it from a thread of its own, and ends the stream.
+pub(crate) fn feed(mut to: impl Write + Send + 'static, bytes: Vec<u8>) {
+    thread::spawn(move || {
+        // A reader that has gone shows in the test's own way.
+        let _ = to.write_all(&bytes);
+    });
+}
+
+#[track_caller]
+pub(crate) fn read_to_end(mut stream: impl Read + Debug) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).unwrap();
+    bytes
+}

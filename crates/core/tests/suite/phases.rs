@@ -1,0 +1,254 @@
+//! Every phase × every input: nothing panics, nothing is lost, one close.
+
+use crate::support::ms;
+use crate::support::rig::Rig;
+use crate::support::scenario::{At, Scenario, answer};
+use crate::support::script::{Bad, Hooks};
+use drywire_core::{Counters, Misuse, Reason, TransportError};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Input {
+    Line,
+    HalfLine,
+    Flood,
+    End,
+    Reset,
+    BrokenPipe,
+    Writable,
+    Command,
+    FileAnswer,
+    WrongFileAnswer,
+    Drain,
+    Close,
+    Abort,
+    HourLater,
+    InjectFull,
+}
+
+const INPUTS: [Input; 15] = [
+    Input::Line,
+    Input::HalfLine,
+    Input::Flood,
+    Input::End,
+    Input::Reset,
+    Input::BrokenPipe,
+    Input::Writable,
+    Input::Command,
+    Input::FileAnswer,
+    Input::WrongFileAnswer,
+    Input::Drain,
+    Input::Close,
+    Input::Abort,
+    Input::HourLater,
+    Input::InjectFull,
+];
+
+#[track_caller]
+fn put_in(rig: &mut Rig<Hooks>, input: Input) {
+    match input {
+        Input::Line => drop(rig.feed("line\n")),
+        Input::HalfLine => drop(rig.feed("li")),
+        Input::Flood => drop(rig.feed([b'x'; 5000])),
+        Input::End => drop(rig.feed_end()),
+        Input::Reset => {
+            rig.net.read_fault = Some(TransportError::Reset);
+            rig.settle();
+        }
+        Input::BrokenPipe => {
+            rig.net.write_fault = Some(TransportError::BrokenPipe);
+            rig.settle();
+        }
+        Input::Writable => {
+            rig.net.room = usize::MAX;
+            rig.settle();
+        }
+        Input::Command => {
+            let closed = rig.close.is_some();
+            rig.turn_with(|live| match (live.can_take_command(), live.handle_command(7)) {
+                (true, Ok(())) => {}
+                (false, Err((7, Misuse::CommandWaiting | Misuse::Closed))) => {}
+                (can, answer) => panic!("{can} {answer:?}"),
+            });
+            assert!(!closed || rig.close.is_some());
+        }
+        Input::FileAnswer => {
+            if rig.net.asked.len() > rig.net.open.len() + rig.net.closed_files.len() && rig.close.is_none() {
+                answer(rig);
+            }
+        }
+        Input::WrongFileAnswer => {
+            // No connection of these scenarios asked for a hundred files.
+            let id = late_id();
+            rig.turn_with(|live| assert!(live.handle_file(id, Ok(5)).is_err()));
+        }
+        Input::Drain => drop(rig.turn_with(|live| live.drain())),
+        Input::Close => drop(rig.turn_with(|live| live.close())),
+        Input::Abort => drop(rig.turn_with(|live| live.abort())),
+        Input::HourLater => {
+            let later = rig.now + std::time::Duration::from_secs(3600);
+            rig.at(later);
+        }
+        Input::InjectFull => {
+            rig.conn.inject_full(1);
+            rig.settle();
+        }
+    }
+}
+
+/// An id no scenario reaches.
+fn late_id() -> drywire_core::FileId {
+    let mut rig = Rig::new(crate::support::scenario::letters());
+    rig.feed("f\n".repeat(10));
+    rig.net.asked.last().expect("it asked").0
+}
+
+/// Lets everything end: the transport takes all, the peer ends, time passes.
+#[track_caller]
+fn wind_up(rig: &mut Rig<Hooks>) {
+    put_in(rig, Input::Writable);
+    put_in(rig, Input::FileAnswer);
+    put_in(rig, Input::End);
+    put_in(rig, Input::Close);
+    rig.run_out(10);
+    if rig.close.is_none() {
+        put_in(rig, Input::Abort);
+    }
+    let Counters { received, sent, discarded, unsent } = rig.report().counters;
+    assert_eq!(sent, rig.net.taken.len() as u64);
+    assert!(discarded <= received);
+    if unsent > 0 {
+        assert!(rig.report().reason.is_abort(), "I1: {unsent} bytes are missing, and {:?}", rig.report().reason);
+    }
+    let opened = rig.net.asked.len();
+    assert!(rig.net.closed_files.len() <= opened);
+}
+
+#[test]
+fn every_phase_takes_every_input() {
+    for at in At::ALL {
+        for input in INPUTS {
+            let mut rig = Scenario::new().at(at);
+            println_context(at, &[input]);
+            put_in(&mut rig, input);
+            wind_up(&mut rig);
+        }
+    }
+}
+
+#[test]
+fn every_phase_takes_every_two_inputs() {
+    if cfg!(miri) {
+        return; // Each input alone is enough there.
+    }
+    for at in At::ALL {
+        for first in INPUTS {
+            for second in INPUTS {
+                let mut rig = Scenario::new().at(at);
+                println_context(at, &[first, second]);
+                put_in(&mut rig, first);
+                put_in(&mut rig, second);
+                wind_up(&mut rig);
+            }
+        }
+    }
+}
+
+/// Shown by the harness when the test fails.
+#[expect(clippy::print_stdout, reason = "captured, and shown with a failure")]
+fn println_context(at: At, inputs: &[Input]) {
+    println!("{at:?} × {inputs:?}");
+}
+
+/// FAULTS 73.
+#[test]
+fn fault_73_after_the_close_everything_is_idempotent_or_a_typed_error() {
+    let mut rig = Scenario::new().at(At::Closed);
+    let report = rig.report().clone();
+    for _ in 0..2 {
+        rig.turn_with(|live| {
+            live.close();
+            live.drain();
+            live.abort();
+            assert_eq!(live.handle_command(1), Err((1, Misuse::Closed)));
+            assert!(!live.can_take_command());
+        });
+    }
+    rig.feed("more").feed_end().at(ms(1_000_000));
+    assert_eq!(rig.close, Some(report));
+    assert_eq!(rig.net.incoming.len(), 4);
+    assert!(rig.conn.is_closed());
+}
+
+#[test]
+fn commands_are_handled_in_order_and_one_at_a_time() {
+    let mut rig = Scenario::new().at(At::Active);
+    rig.turn_with(|live| {
+        assert!(live.handle_command(1).is_ok());
+        assert_eq!(live.handle_command(2), Err((2, Misuse::CommandWaiting)));
+    });
+    rig.turn_with(|live| assert!(live.handle_command(3).is_ok()));
+    assert_eq!(rig.sent(), "command 1\ncommand 3\n");
+}
+
+#[test]
+fn command_that_finds_no_room_is_kept_and_made_again() {
+    let mut rig = Scenario::new().at(At::Active);
+    rig.net.room = 0;
+    rig.feed("w\n");
+    rig.conn.inject_full(1);
+    rig.turn_with(|live| assert!(live.handle_command(1).is_ok()));
+    assert!(!rig.wait.read, "reading pauses until there is room");
+    rig.turn_with(|live| assert_eq!(live.handle_command(2), Err((2, Misuse::CommandWaiting))));
+    rig.net.room = usize::MAX;
+    rig.settle();
+    assert!(rig.sent().ends_with("wcommand 1\n"));
+}
+
+#[test]
+fn close_comes_after_the_commands_that_were_accepted() {
+    let mut rig = Scenario::new().at(At::Active);
+    rig.turn_with(|live| {
+        live.handle_command(1).expect("it is idle");
+        live.close();
+        assert!(!live.can_take_command());
+    });
+    assert_eq!(rig.sent(), "command 1\n");
+    rig.feed_end();
+    assert_eq!(rig.report().reason, Reason::Requested);
+}
+
+#[test]
+fn drain_calls_the_protocol_and_lets_it_finish() {
+    let protocol = Hooks::new().on_drain(|cx| {
+        cx.write(b"421 going\n")?;
+        cx.close();
+        Ok(())
+    });
+    let mut rig = Rig::new(protocol);
+    rig.net.room = 0;
+    rig.settle();
+    rig.turn_with(|live| live.drain());
+    assert!(rig.close.is_none());
+    rig.net.room = usize::MAX;
+    rig.feed_end();
+    assert_eq!(rig.sent(), "421 going\n");
+    assert_eq!(rig.report().reason, Reason::Finished);
+}
+
+#[test]
+fn abort_drops_what_is_owed_and_counts_it() {
+    let mut rig = Scenario::new().at(At::BlockedOnBytes);
+    put_in(&mut rig, Input::Abort);
+    assert_eq!(rig.report().reason, Reason::Aborted);
+    assert_eq!(rig.report().counters.unsent, 3000);
+}
+
+/// Known-bad control: a second close report would be noticed.
+#[test]
+#[should_panic(expected = "nothing follows the close")]
+fn turn_that_goes_on_after_the_close_is_noticed() {
+    let mut rig = Rig::new(Hooks::new().on_open(|_| Err(Bad("at once").into())));
+    rig.settle();
+    rig.close = Some(drywire_core::CloseReport { reason: Reason::Finished, counters: Counters::default() });
+    rig.turn();
+}

@@ -1,0 +1,160 @@
+//! Deadlines on the real clock.
+
+use crate::harness::{Recorder, connected, listening, pump, pump_for};
+use crate::peer::{connect, connect_small, pattern, read_line, read_n};
+use drywire_core::{Connection, Context, Limit, Limits, Protocol, Reason, Stop, Time, Timer};
+use drywire_driver_mio::Config;
+use drywire_protocols::{ByteEcho, LineEcho};
+use std::convert::Infallible;
+use std::io::Write;
+use std::thread;
+use std::time::{Duration, Instant};
+
+const TICK: Timer = Timer::new(0);
+
+/// Says `tick` every few milliseconds, five times, then closes.
+struct Ticker {
+    left: u8,
+    every: Duration,
+}
+
+impl Protocol for Ticker {
+    type Event = Infallible;
+    type Command = Infallible;
+    type Error = Infallible;
+
+    const LIMITS: Limits = Limits { linger_ms: 50, ..Limits::DEFAULT };
+
+    fn consume(&mut self, input: &[u8], _: &mut Context<'_, Self>) -> Result<usize, Stop<Infallible>> {
+        Ok(input.len())
+    }
+
+    fn open(&mut self, cx: &mut Context<'_, Self>) -> Result<(), Stop<Infallible>> {
+        cx.set_timer(TICK, cx.now() + self.every);
+        Ok(())
+    }
+
+    fn timer(&mut self, _: Timer, cx: &mut Context<'_, Self>) -> Result<(), Stop<Infallible>> {
+        cx.write(b"tick\n")?;
+        if self.left == 1 {
+            cx.close();
+        } else {
+            cx.set_timer(TICK, cx.now() + self.every);
+        }
+        self.left -= 1;
+        Ok(())
+    }
+}
+
+fn ticker() -> Connection<Ticker> {
+    Connection::new(Ticker { left: 5, every: Duration::from_millis(30) })
+}
+
+#[test]
+fn timers_ring_in_time_and_not_before() {
+    let (mut driver, _, address) = listening::<Ticker>(Config::default());
+    let mut app = Recorder::new(ticker);
+    let start = Instant::now();
+    let mut peers: Vec<_> = (0..20).map(|_| connect(address)).collect();
+    pump(&mut driver, &mut app, "all ticks", |_, app| app.closed.len() == 20);
+    assert!(start.elapsed() >= Duration::from_millis(150), "{:?}", start.elapsed());
+    for peer in &mut peers {
+        for _ in 0..5 {
+            assert_eq!(read_line(peer), "tick\n");
+        }
+    }
+    assert!(app.closed.iter().all(|(_, report)| report.reason == Reason::Finished));
+}
+
+#[test]
+fn wait_without_a_timeout_wakes_up_for_a_deadline() {
+    let mut app = Recorder::new(ticker);
+    let (mut driver, _, _peer) = connected(Config::default(), &mut app);
+    let start = Instant::now();
+    let mut rounds = 0;
+    while app.closed.is_empty() {
+        driver.wait(None).unwrap();
+        driver.dispatch(&mut app).unwrap();
+        rounds += 1;
+        assert!(rounds < 200, "I3: it wakes up too often");
+    }
+    assert!(start.elapsed() < Duration::from_secs(5));
+}
+
+/// A timer that is set for a time that never comes.
+struct Never;
+
+impl Protocol for Never {
+    type Event = Infallible;
+    type Command = Infallible;
+    type Error = Infallible;
+
+    fn consume(&mut self, input: &[u8], cx: &mut Context<'_, Self>) -> Result<usize, Stop<Infallible>> {
+        cx.set_timer(TICK, cx.now() + Duration::MAX);
+        Ok(input.len())
+    }
+
+    fn timer(&mut self, _: Timer, _: &mut Context<'_, Self>) -> Result<(), Stop<Infallible>> {
+        unreachable!("the end of time")
+    }
+}
+
+#[test]
+fn fault_69_end_of_time_is_no_deadline() {
+    let mut app = Recorder::new(|| Connection::new(Never));
+    let (mut driver, _, mut peer) = connected(Config::default(), &mut app);
+    peer.write_all(b"x").unwrap();
+    pump_for(&mut driver, &mut app, Duration::from_millis(30));
+    assert_eq!(driver.next_timeout(), None);
+    assert_eq!(Time::ZERO + Duration::MAX, Time::NEVER);
+}
+
+#[test]
+fn fault_58_process_that_was_stopped_does_not_take_its_own_pause_for_the_peers_silence() {
+    // A list of four events is too short for all the news there is after the pause.
+    let config = Config { events: 4, ..Config::default() };
+    let limits = Limits { idle_ms: 300, linger_ms: 50, ..Limits::DEFAULT };
+    let (mut driver, _, address) = listening::<LineEcho>(config);
+    let mut app = Recorder::new(move || Connection::new(LineEcho).with_limits(limits));
+    let mut peers: Vec<_> = (0..50).map(|_| connect(address)).collect();
+    pump(&mut driver, &mut app, "fifty", |_, app| app.opened.len() == 50);
+    for peer in &mut peers {
+        peer.write_all(b"I was here\n").unwrap();
+    }
+    thread::sleep(Duration::from_millis(400));
+    let reading = thread::spawn(move || {
+        for peer in &mut peers {
+            assert_eq!(read_line(peer), "I was here\n");
+        }
+        peers
+    });
+    pump(&mut driver, &mut app, "fifty echoes", |_, _| reading.is_finished());
+    let _peers = reading.join().unwrap();
+    // Whoever is silent still ends.
+    pump(&mut driver, &mut app, "the ends", |_, app| app.closed.len() == 50);
+    assert!(app.closed.iter().all(|(_, report)| report.reason == Reason::Limit(Limit::Idle(300))));
+}
+
+#[test]
+fn fault_58_peer_that_took_output_during_the_pause_has_not_stalled() {
+    let limits = Limits { stall_ms: 800, linger_ms: 50, ..ByteEcho::LIMITS };
+    let (mut driver, _, address) = listening::<ByteEcho>(Config::default());
+    let mut app = Recorder::new(move || Connection::new(ByteEcho).with_limits(limits));
+    let mut peer = connect_small(address, 16 * 1024);
+    peer.set_nonblocking(true).unwrap();
+    let (chunk, mut sent, mut quiet) = (pattern(256 * 1024), 0, 0);
+    while quiet < 5 {
+        match peer.write(&chunk) {
+            Ok(n) => (sent, quiet) = (sent + n, 0),
+            Err(_) => quiet += 1,
+        }
+        pump_for(&mut driver, &mut app, Duration::from_millis(2));
+    }
+    assert!(app.closed.is_empty(), "the flood took too long: {:?}", app.closed);
+    peer.set_nonblocking(false).unwrap();
+    // It takes all that is on its way while we sleep, and there is room.
+    let reading = thread::spawn(move || read_n(&mut peer, sent));
+    thread::sleep(Duration::from_millis(1000));
+    pump(&mut driver, &mut app, "the rest", |_, _| reading.is_finished());
+    reading.join().unwrap();
+}

@@ -1,0 +1,220 @@
+//! Handles on connections and on the driver, from any thread (rows B2, W2, FAULTS 63,
+//! 64, 66, 67, 73).
+
+use crate::harness::{PATIENCE, Recorder, Served, connected, listening, pump, pump_for};
+use crate::peer::{connect, read_end, read_line, read_reset};
+use crate::talk::{Each, Heard, Talk};
+use drywire_core::{Connection, Reason};
+use drywire_driver_mio::{Config, Driver, Handle, SendError};
+use std::convert::Infallible;
+use std::io::Write;
+use std::net::TcpStream;
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+type Handles = Receiver<Handle<Vec<u8>>>;
+type Reasons = Receiver<Reason<Infallible>>;
+
+/// A server thread that gives out a handle for each connection, and the reasons of
+/// their ends.
+fn serve(config: Config) -> (Served<Talk, ()>, Handles, Reasons) {
+    let (give, handles) = channel();
+    let (tell, reasons) = channel();
+    let served = Served::run(config, move |driver: &mut Driver<Talk>| {
+        let mut app = Each(|driver: &mut Driver<Talk>, heard: Heard| match heard {
+            Heard::Opened(id) => give.send(driver.handle(id).expect("it is open")).unwrap_or_default(),
+            Heard::Closed(_, report) => tell.send(report.reason).unwrap_or_default(),
+            Heard::Accept(_) | Heard::Event(..) | Heard::Source(..) | Heard::ListenerFailed => {}
+        });
+        driver.run(&mut app).expect("the poller works");
+    });
+    (served, handles, reasons)
+}
+
+#[test]
+fn b2_connection_is_removed_from_another_thread() {
+    let (server, handles, reasons) = serve(Config::default());
+    let mut peer = server.connect();
+    let handle = handles.recv_timeout(PATIENCE).unwrap();
+    let start = Instant::now();
+    handle.abort();
+    read_reset(&mut peer);
+    assert!(start.elapsed() < Duration::from_secs(2), "{:?}: it was not woken", start.elapsed());
+    assert_eq!(reasons.recv_timeout(PATIENCE).unwrap(), Reason::Aborted);
+    assert_eq!(handle.send(b"late".to_vec()), Err(SendError::Closed(b"late".to_vec())), "FAULTS 63");
+    handle.abort();
+    handle.close();
+    assert!(!handle.is_open());
+}
+
+#[test]
+fn fault_66_every_command_accepted_before_a_close_arrives() {
+    let (server, handles, reasons) = serve(Config::default());
+    for round in 0..20 {
+        let mut peer = server.connect();
+        let handle = handles.recv_timeout(PATIENCE).unwrap();
+        let senders: Vec<_> = (0..4)
+            .map(|n| {
+                let handle = handle.clone();
+                thread::spawn(move || {
+                    let mut accepted = 0;
+                    for _ in 0..500 {
+                        match handle.send(format!("{n}\n").into_bytes()) {
+                            Ok(()) => accepted += 1,
+                            Err(SendError::Full(_)) => thread::yield_now(),
+                            Err(SendError::Closed(_)) => break,
+                        }
+                    }
+                    accepted
+                })
+            })
+            .collect();
+        // In the middle of it.
+        for _ in 0..round * 20 {
+            thread::yield_now();
+        }
+        let closing = handle.clone();
+        let reading = thread::spawn(move || read_end(&mut peer));
+        closing.close();
+        let accepted: usize = senders.into_iter().map(|sender| sender.join().unwrap()).sum();
+        let got = reading.join().unwrap();
+        assert_eq!(got.len(), 2 * accepted, "round {round}");
+        assert_eq!(reasons.recv_timeout(PATIENCE).unwrap(), Reason::Requested);
+    }
+}
+
+#[test]
+fn fault_66_commands_that_race_with_an_abort_arrive_or_are_refused_in_order() {
+    let (server, handles, _reasons) = serve(Config::default());
+    for _ in 0..20 {
+        let mut peer = server.connect();
+        let handle = handles.recv_timeout(PATIENCE).unwrap();
+        let sending = {
+            let handle = handle.clone();
+            thread::spawn(move || {
+                for n in 0..10_000_u32 {
+                    if let Err(SendError::Closed(_)) = handle.send(n.to_be_bytes().to_vec()) {
+                        return true;
+                    }
+                }
+                false
+            })
+        };
+        thread::sleep(Duration::from_millis(1));
+        handle.abort();
+        let got = read_reset(&mut peer);
+        sending.join().unwrap();
+        let numbers: Vec<_> = got.chunks_exact(4).map(|four| u32::from_be_bytes(four.try_into().unwrap())).collect();
+        assert!(numbers.windows(2).all(|pair| pair[0] < pair[1]), "I1: in order, none twice");
+    }
+}
+
+#[test]
+fn fault_64_flood_through_a_handle_is_told_full_and_others_have_room() {
+    let config = Config { commands_per_connection: 10, ..Config::default() };
+    let mut app = Recorder::new(|| Connection::new(Talk));
+    let (mut driver, id, first) = connected(config, &mut app);
+    let second = connect(first.peer_addr().unwrap());
+    pump(&mut driver, &mut app, "two", |_, app| app.opened.len() == 2);
+    let other = app.opened[1];
+    let handle = driver.handle(id).unwrap();
+    let accepted = (0..100).filter(|_| handle.send(b"x\n".to_vec()).is_ok()).count();
+    assert_eq!(accepted, 10);
+    assert_eq!(handle.send(b"y".to_vec()), Err(SendError::Full(b"y".to_vec())));
+    driver.send(other, b"room\n".to_vec()).unwrap();
+    pump_for(&mut driver, &mut app, Duration::from_millis(20));
+    assert_eq!(read_line(&mut { second }), "room\n");
+    assert_eq!(handle.send(b"again\n".to_vec()), Ok(()), "what was handled makes room");
+    drop(first);
+}
+
+#[test]
+fn fault_67_many_commands_are_one_wake_up() {
+    let mut app = Recorder::new(|| Connection::new(Talk));
+    let config = Config { commands_per_connection: 10_000, ..Config::default() };
+    let (mut driver, id, mut peer) = connected(config, &mut app);
+    pump_for(&mut driver, &mut app, Duration::from_millis(20));
+    let handle = driver.handle(id).unwrap();
+    thread::spawn(move || {
+        for _ in 0..1000 {
+            handle.send(b"x\n".to_vec()).unwrap();
+        }
+    })
+    .join()
+    .unwrap();
+    driver.wait(Some(PATIENCE)).unwrap();
+    driver.dispatch(&mut app).unwrap();
+    assert_eq!(crate::peer::read_n(&mut peer, 2000), b"x\n".repeat(1000), "all in one round");
+    // Under poll(2) a read that would block asks about writing again, once.
+    let more = pump_for(&mut driver, &mut app, Duration::from_millis(100));
+    assert!(more <= 2, "{more} more wake-ups");
+}
+
+#[test]
+fn handles_are_heard_while_connections_come_and_go() {
+    let (server, handles, _reasons) = serve(Config::default());
+    let mut peer = server.connect();
+    let handle = handles.recv_timeout(PATIENCE).unwrap();
+    let address = server.address;
+    let (stop, stopped) = channel::<()>();
+    // Registrations and wake-ups at the same time, thousands of times.
+    let churn = thread::spawn(move || {
+        while stopped.try_recv().is_err() {
+            crate::peer::reset(TcpStream::connect(address).unwrap());
+            while handles.try_recv().is_ok() {}
+        }
+    });
+    let mut slowest = Duration::ZERO;
+    for n in 0..3000 {
+        let start = Instant::now();
+        handle.send(format!("{n}\n").into_bytes()).unwrap();
+        assert_eq!(read_line(&mut peer), format!("{n}\n"));
+        slowest = slowest.max(start.elapsed());
+    }
+    stop.send(()).unwrap();
+    churn.join().unwrap();
+    assert!(slowest < Duration::from_secs(5), "a wake-up was lost for {slowest:?}");
+}
+
+#[test]
+fn fault_63_handle_outlives_the_connection_and_the_driver() {
+    let mut app = Recorder::new(|| Connection::new(Talk));
+    let (mut driver, id, peer) = connected(Config::default(), &mut app);
+    let handle = driver.handle(id).unwrap();
+    let server = driver.server_handle();
+    drop(peer);
+    pump(&mut driver, &mut app, "the close", |_, app| !app.closed.is_empty());
+    assert!(driver.handle(id).is_none());
+    assert!(matches!(driver.send(id, Vec::new()), Err(SendError::Closed(_))));
+    assert!(matches!(handle.send(Vec::new()), Err(SendError::Closed(_))));
+    drop(driver);
+    assert!(matches!(handle.send(Vec::new()), Err(SendError::Closed(_))));
+    handle.close();
+    handle.abort();
+    server.shutdown();
+    server.abort();
+}
+
+#[test]
+fn commands_wait_for_room_and_none_is_lost() {
+    let (mut driver, _, address) = listening::<Talk>(Config { commands_per_connection: 1000, ..Config::default() });
+    let mut app = Recorder::new(|| Connection::new(Talk));
+    let mut peer = connect(address);
+    pump(&mut driver, &mut app, "one", |_, app| app.opened.len() == 1);
+    let id = app.opened[0];
+    // A thousand times 64 KiB through a queue of 256 KiB, to a peer that begins late.
+    let sent: Vec<u8> = crate::peer::pattern(64 * 1024);
+    for _ in 0..1000 {
+        driver.send(id, sent.clone()).unwrap();
+    }
+    driver.close(id);
+    pump_for(&mut driver, &mut app, Duration::from_millis(20));
+    let reading = thread::spawn(move || read_end(&mut peer));
+    pump(&mut driver, &mut app, "the close", |_, app| !app.closed.is_empty());
+    let got = reading.join().unwrap();
+    assert_eq!(got.len(), 1000 * sent.len());
+    assert!(got.chunks_exact(sent.len()).all(|chunk| chunk == sent));
+    assert_eq!(app.report().reason, Reason::Requested);
+    let _ = connect(address).write_all(b"the driver still listens\n");
+}
