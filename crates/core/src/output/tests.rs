@@ -271,7 +271,7 @@ proptest! {
     #![proptest_config(cases(300))]
 
     #[test]
-    fn queue_does_what_its_model_does(ops in prop::collection::vec(op(), 0..60)) {
+    fn queue_does_what_its_model_does(ops in prop::collection::vec(op(), 0..if cfg!(miri) { 12 } else { 60 })) {
         Test::new().run(&ops);
     }
 }
@@ -287,6 +287,7 @@ fn model_that_differs_is_told_apart() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "the model is slow there")]
 fn bound_is_exact_for_copied_and_shared_bytes() {
     for shared in [false, true] {
         let mut test = Test::new();
@@ -300,6 +301,7 @@ fn bound_is_exact_for_copied_and_shared_bytes() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "the model is slow there")]
 fn blocks_come_home_after_a_flush_a_roll_back_and_a_discard() {
     let mut test = Test::new();
     let mut homes = Vec::new();

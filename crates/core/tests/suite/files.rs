@@ -13,16 +13,17 @@ fn with_file(len: usize) -> Rig<Script> {
     rig
 }
 
+const BIG: usize = if cfg!(miri) { 10_000 } else { 1_000_000 };
+
 #[test]
 fn b11_file_stands_in_the_middle_of_other_output_and_is_never_held() {
-    let mut rig = with_file(1_000_000);
+    let mut rig = with_file(BIG);
     rig.net.writes = Chops::of(&[999, 0, 1, 50_000]);
     rig.feed("f big\necho\n");
     let text = rig.sent();
-    let start = "hello\nfile of 1000000\n".len();
-    assert_eq!(&text[..start], "hello\nfile of 1000000\n");
-    assert!(text.as_bytes()[start..start + 1_000_000] == pattern(1_000_000));
-    assert_eq!(&text[start + 1_000_000..], "\necho[1]\n");
+    let head = format!("hello\nfile of {BIG}\n");
+    let file = text.strip_prefix(&head).and_then(|rest| rest.strip_suffix("\necho[1]\n"));
+    assert!(file.is_some_and(|file| file.as_bytes() == pattern(BIG)));
     assert!(rig.net.open.is_empty() && rig.net.closed_files.len() == 1);
 }
 

@@ -227,6 +227,7 @@ fn drain_calls_the_protocol_and_lets_it_finish() {
     let mut rig = Rig::new(protocol);
     rig.net.room = 0;
     rig.settle();
+    rig.conn.inject_full(1);
     rig.turn_with(|live| live.drain());
     assert!(rig.close.is_none());
     rig.net.room = usize::MAX;

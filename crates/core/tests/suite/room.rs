@@ -69,6 +69,21 @@ fn b12_more_room_than_the_bound_is_the_bound_and_none_is_at_once() {
     assert_eq!(*told.borrow(), [1096]);
 }
 
+#[test]
+fn b12_room_call_that_finds_no_room_is_made_again_in_the_same_turn() {
+    let protocol = Hooks::new()
+        .on_consume(|_, cx| {
+            cx.write(&[b'x'; 3000])?;
+            cx.request_room(Some(0));
+            Ok(1)
+        })
+        .on_room(|cx| cx.write(&[b'r'; 3000]));
+    let mut rig = Rig::new(protocol);
+    rig.net.incoming.extend(b"x");
+    rig.turn();
+    assert_eq!(rig.net.taken.len(), 6000);
+}
+
 /// Asking again without writing must not keep the turn busy for ever, and is not
 /// forgotten either.
 #[test]

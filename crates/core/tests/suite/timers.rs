@@ -160,6 +160,42 @@ fn stall_counts_while_the_end_is_flushed() {
     assert_eq!(rig.report().reason, Reason::Stalled);
 }
 
+/// The end of the discarding is no deadline any more once it is over.
+#[test]
+fn flush_that_outlasts_the_discarding_waits_for_the_stall_only() {
+    let limits = Limits { stall_ms: 100, linger_ms: 30, ..Hooks::LIMITS };
+    let mut rig = Scenario::new().limits(limits).at(At::Flushing);
+    assert_eq!((rig.wait.read, rig.wait.deadline), (true, Some(ms(30))));
+    rig.at(ms(30));
+    assert_eq!((rig.wait.read, rig.wait.deadline), (false, Some(ms(100))));
+}
+
+#[test]
+fn timer_whose_call_waits_for_room_is_no_deadline() {
+    let protocol = Hooks::new()
+        .on_open(|cx| {
+            cx.write(&[b'x'; 3000])?;
+            cx.set_timer(Timer::new(0), ms(5));
+            Ok(())
+        })
+        .on_timer(|_, cx| cx.write(&[b't'; 3000]));
+    let limits = Limits { stall_ms: 0, ..Hooks::LIMITS };
+    let mut rig = Rig::on(Connection::new(protocol).with_limits(limits));
+    rig.net.room = 0;
+    rig.settle().at(ms(5));
+    assert_eq!(rig.wait.deadline, None);
+    rig.net.room = usize::MAX;
+    rig.settle();
+    assert_eq!(rig.net.taken.len(), 6000);
+}
+
+#[test]
+fn idle_does_not_count_after_the_peers_end() {
+    let limits = Limits { idle_ms: 50, ..Hooks::LIMITS };
+    let rig = Scenario::new().limits(limits).at(At::PeerEnded);
+    assert_eq!(rig.wait.deadline, Some(ms(1_000_000)), "the protocol's own timer");
+}
+
 /// FAULTS 58: after a pause of the whole process what waits in the transport goes first.
 #[test]
 fn fault_58_late_turn_is_no_false_timeout() {

@@ -1,5 +1,6 @@
 //! Deadlines on the real clock.
 
+use crate::child::isolated;
 use crate::harness::{Recorder, connected, listening, pump, pump_for};
 use crate::peer::{connect, connect_small, pattern, read_line, read_n};
 use drywire_core::{Connection, Context, Limit, Limits, Protocol, Reason, Stop, Time, Timer};
@@ -66,8 +67,8 @@ fn timers_ring_in_time_and_not_before() {
     assert!(app.closed.iter().all(|(_, report)| report.reason == Reason::Finished));
 }
 
-#[test]
-fn wait_without_a_timeout_wakes_up_for_a_deadline() {
+// In a process that can be ended: this wait has no bound of its own.
+isolated!(wait_without_a_timeout_wakes_up_for_a_deadline, {
     let mut app = Recorder::new(ticker);
     let (mut driver, _, _peer) = connected(Config::default(), &mut app);
     let start = Instant::now();
@@ -79,7 +80,7 @@ fn wait_without_a_timeout_wakes_up_for_a_deadline() {
         assert!(rounds < 200, "I3: it wakes up too often");
     }
     assert!(start.elapsed() < Duration::from_secs(5));
-}
+});
 
 /// A timer that is set for a time that never comes.
 struct Never;

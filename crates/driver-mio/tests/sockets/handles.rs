@@ -178,6 +178,27 @@ fn handles_are_heard_while_connections_come_and_go() {
 }
 
 #[test]
+fn wake_up_that_falls_together_with_the_end_of_another_connection_is_not_lost() {
+    let (server, handles, _reasons) = serve(Config::default());
+    let mut peer = server.connect();
+    let handle = handles.recv_timeout(PATIENCE).unwrap();
+    for batch in 0..20_u32 {
+        let others: Vec<_> = (0..100).map(|_| server.connect()).collect();
+        let victims: Vec<_> = others.iter().map(|_| handles.recv_timeout(PATIENCE).unwrap()).collect();
+        for (n, victim) in (0_u32..).zip(victims) {
+            // The last thing the server does before it sleeps is to forget the victim;
+            // the command comes at any moment of that.
+            victim.abort();
+            let pause = Duration::from_nanos(u64::from((n * 1310 + batch * 170) % 100_000));
+            let start = Instant::now();
+            while start.elapsed() < pause {}
+            handle.send(format!("{n}\n").into_bytes()).unwrap();
+            assert_eq!(read_line(&mut peer), format!("{n}\n"));
+        }
+    }
+}
+
+#[test]
 fn fault_63_handle_outlives_the_connection_and_the_driver() {
     let mut app = Recorder::new(|| Connection::new(Talk));
     let (mut driver, id, peer) = connected(Config::default(), &mut app);

@@ -1,6 +1,7 @@
 //! Two descriptors as one stream: pipes, files, a socket twice, what others share
 //! (rows H2, E9).
 
+use crate::child::isolated;
 use crate::harness::{PATIENCE, Recorder, pump, pump_for, quick};
 use crate::peer::{assert_same, pattern, read_end, read_n};
 use drywire_core::{Connection, Limits, Protocol, Reason, TransportError};
@@ -77,8 +78,8 @@ fn shared_pipes_carry_every_byte_and_stay_blocking_for_the_others() {
     assert!(is_blocking(&input) && is_blocking(&output), "row H2: the flag belongs to everybody who has it open");
 }
 
-#[test]
-fn shared_outputs_that_are_full_do_not_block_the_driver() {
+// In a process that can be ended: what it looks for is a call that waits for ever.
+isolated!(shared_outputs_that_are_full_do_not_block_the_driver, {
     let dir = tempfile::tempdir().unwrap();
     let bytes = pattern(1 << 20);
     std::fs::write(dir.path().join("big"), &bytes).unwrap();
@@ -101,7 +102,7 @@ fn shared_outputs_that_are_full_do_not_block_the_driver() {
         assert_same(&reading.join().unwrap(), &[b"OK 1048576\n", &bytes[..], b"OK\n"].concat());
         assert!(is_blocking(&output));
     }
-}
+});
 
 #[test]
 fn shared_socket_twice_is_an_inetd_service() {
