@@ -45,7 +45,8 @@ fn main() -> ExitCode {
 
 /// Tells a person. Whether anybody listens does not matter.
 fn say(what: fmt::Arguments<'_>) {
-    let _ = writeln!(io::stderr().lock(), "drywire: {what}");
+    // One write, so that the line stays in one piece beside those of others.
+    let _ = io::stderr().lock().write_all(format!("drywire: {what}\n").as_bytes());
 }
 
 /// The level of the command line, or else what RUST_LOG says.

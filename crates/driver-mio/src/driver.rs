@@ -190,7 +190,8 @@ impl<P: Protocol, L: Layer> Driver<P, L> {
     /// edge: handle each to exhaustion.
     ///
     /// What no poller takes, such as a regular file, is always ready. With a
-    /// timeout, silence is an event too.
+    /// timeout, silence is an event too. Under poll(2) what stays writable is told
+    /// again every round: ask for writability only while there is something to write.
     ///
     /// # Errors
     /// The poller's.
@@ -285,7 +286,8 @@ impl<P: Protocol, L: Layer> Driver<P, L> {
     }
 
     /// Hands a command to a connection's protocol, in this or the next dispatch.
-    /// From other threads: [`Driver::handle`].
+    /// From other threads: [`Driver::handle`]. What came through a handle is taken
+    /// once a round, so this may overtake it; among themselves both keep their order.
     ///
     /// # Errors
     /// The command comes back when too many wait, or the connection is gone.

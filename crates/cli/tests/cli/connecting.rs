@@ -1,6 +1,6 @@
 //! `drywire connect` in batch mode (row E9).
 
-use crate::support::{Collected, Program, Server, assert_same, bounded, drywire, feed, noise, read_to_end};
+use crate::support::{Collected, Program, Server, accept, assert_same, bounded, drywire, feed, noise, read_to_end};
 use rustix::fs::{OFlags, fcntl_getfl};
 use rustix::net::sockopt::set_socket_linger;
 use std::fs::{self, File};
@@ -60,12 +60,11 @@ fn e9_batch_sends_all_then_reads_on_until_the_server_closes() {
     let address = listener.local_addr().unwrap().to_string();
     let mut client = Program::start(drywire(&["connect", &address]).stdin(Stdio::piped()));
     feed(client.stdin(), b"one\ntwo".to_vec());
-    bounded("the server is done", move || {
-        let (mut peer, _) = listener.accept().unwrap();
-        assert_eq!(read_to_end(&peer), b"one\ntwo");
-        std::thread::sleep(Duration::from_millis(50));
-        peer.write_all(b"late answer").unwrap();
-    });
+    let mut peer = accept(&listener);
+    assert_eq!(read_to_end(&peer), b"one\ntwo");
+    std::thread::sleep(Duration::from_millis(50));
+    peer.write_all(b"late answer").unwrap();
+    drop(peer);
     let stdout = client.stdout();
     assert_eq!(bounded("the answer", move || read_to_end(stdout)), b"late answer");
     client.exits_with(0);
@@ -90,9 +89,11 @@ fn e9_dialog_brings_a_file_exactly() {
 #[test]
 fn no_input_at_all_is_a_half_close() {
     let server = Server::start(&["byte-echo"]);
-    let output = server.client(&[]).output().unwrap();
-    assert!(output.status.success());
-    assert!(output.stdout.is_empty() && output.stderr.is_empty(), "{output:?}");
+    let mut client = Program::start(&mut server.client(&[]));
+    let stdout = Collected::new(client.stdout());
+    assert_eq!(client.exits_with(0), "");
+    stdout.wait_for_end();
+    assert_eq!(stdout.text(), "");
 }
 
 #[test]
@@ -143,7 +144,7 @@ fn fault_12_reset_is_a_failure_and_what_came_before_it_is_printed() {
     let address = listener.local_addr().unwrap().to_string();
     let mut client = Program::start(drywire(&["connect", &address]).stdin(Stdio::piped()));
     let stdin = client.stdin();
-    let (mut peer, _) = listener.accept().unwrap();
+    let mut peer = accept(&listener);
     peer.write_all(b"half an ans").unwrap();
     let stdout = Collected::new(client.stdout());
     stdout.wait_for("half an ans");
@@ -164,9 +165,7 @@ fn fault_56_reader_of_stdout_that_has_seen_enough_ends_it_quietly() {
     let mut client = Program::start(server.client(&[]).stdin(Stdio::piped()));
     feed(client.stdin(), noise(NOISE_BYTES));
     let mut stdout = client.stdout();
-    let mut first = [0; 10];
-    stdout.read_exact(&mut first).unwrap();
-    drop(stdout);
+    bounded("the first bytes", move || stdout.read_exact(&mut [0; 10]).unwrap());
     assert_eq!(client.exits_with(0), "");
 }
 

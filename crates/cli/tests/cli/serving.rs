@@ -92,9 +92,8 @@ fn unix_socket_is_served_and_removed_at_the_end() {
     let mut peer = UnixStream::connect(&path).unwrap();
     peer.write_all(b"hello").unwrap();
     peer.shutdown(Shutdown::Write).unwrap();
-    assert_eq!(read_to_end(&peer), b"hello");
-    let output = server.client(&[]).output().unwrap();
-    assert!(output.status.success(), "{output:?}");
+    assert_eq!(bounded("the echo", move || read_to_end(peer)), b"hello");
+    assert_eq!(Program::start(&mut server.client(&[])).exits_with(0), "");
     server.program.signal(Signal::TERM);
     server.program.exits_with(0);
     assert!(!path.exists());

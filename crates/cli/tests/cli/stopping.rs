@@ -123,7 +123,7 @@ fn drain_timeout_of_0_cuts_at_once() {
 fn idle_server_stops_at_once_and_says_nothing() {
     for signal in [Signal::INT, Signal::TERM] {
         let mut server = Server::start(&["byte-echo", "--drain-timeout", "none"]);
-        server.program.stderr.wait_for("try it");
+        server.program.stderr.wait_for("type  anything\n");
         let before = server.program.stderr.text();
         let start = Instant::now();
         server.program.signal(signal);

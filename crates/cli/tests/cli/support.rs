@@ -3,7 +3,7 @@
 use rustix::process::{Pid, Signal, kill_process};
 use std::fmt::Debug;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
@@ -125,23 +125,34 @@ impl Server {
     }
 }
 
-/// What a stream has brought so far, and whether that was all.
+/// What a stream brings, read by a thread of its own.
 #[derive(Clone, Default)]
-pub(crate) struct Collected(Arc<(Mutex<(Vec<u8>, bool)>, Condvar)>);
+pub(crate) struct Collected(Arc<Shelf>);
+
+#[derive(Default)]
+struct Shelf {
+    got: Mutex<Got>,
+    news: Condvar,
+}
+
+#[derive(Default)]
+struct Got {
+    bytes: Vec<u8>,
+    ended: bool,
+}
 
 impl Collected {
     pub(crate) fn new(mut stream: impl Read + Send + 'static) -> Collected {
         let collected = Collected::default();
-        let sink = collected.clone();
+        let Collected(shelf) = collected.clone();
         thread::spawn(move || {
             let mut block = vec![0; 64 * 1024];
             loop {
                 let n = stream.read(&mut block).unwrap_or(0);
-                let (state, news) = &*sink.0;
-                let mut state = state.lock().unwrap();
-                state.0.extend_from_slice(&block[..n]);
-                state.1 = n == 0;
-                news.notify_all();
+                let mut got = shelf.got.lock().unwrap();
+                got.bytes.extend_from_slice(&block[..n]);
+                got.ended = n == 0;
+                shelf.news.notify_all();
                 if n == 0 {
                     return;
                 }
@@ -150,31 +161,29 @@ impl Collected {
         collected
     }
 
-    pub(crate) fn bytes(&self) -> Vec<u8> {
-        self.0.0.lock().unwrap().0.clone()
-    }
-
     pub(crate) fn text(&self) -> String {
-        String::from_utf8_lossy(&self.bytes()).into_owned()
+        text(&self.0.got.lock().unwrap())
     }
 
     #[track_caller]
-    pub(crate) fn wait_for(&self, text: &str) {
-        let found = self.wait_until(|(bytes, _)| String::from_utf8_lossy(bytes).contains(text));
-        assert!(found, "waited for {text:?}, got {:?}", self.text());
+    pub(crate) fn wait_for(&self, what: &str) {
+        assert!(self.wait_until(|got| text(got).contains(what)), "waited for {what:?}, got {:?}", self.text());
     }
 
     /// Until the other end is closed.
     #[track_caller]
     pub(crate) fn wait_for_end(&self) {
-        assert!(self.wait_until(|(_, ended)| *ended), "no end came");
+        assert!(self.wait_until(|got| got.ended), "no end came");
     }
 
-    fn wait_until(&self, is_met: impl Fn(&(Vec<u8>, bool)) -> bool) -> bool {
-        let (state, news) = &*self.0;
-        let state = state.lock().unwrap();
-        !news.wait_timeout_while(state, PATIENCE, |state| !is_met(state)).unwrap().1.timed_out()
+    fn wait_until(&self, is_met: impl Fn(&Got) -> bool) -> bool {
+        let got = self.0.got.lock().unwrap();
+        !self.0.news.wait_timeout_while(got, PATIENCE, |got| !is_met(got)).unwrap().1.timed_out()
     }
+}
+
+fn text(got: &Got) -> String {
+    String::from_utf8_lossy(&got.bytes).into_owned()
 }
 
 /// Asks until there is an answer.
@@ -217,6 +226,15 @@ pub(crate) fn noise(len: usize) -> Vec<u8> {
 pub(crate) fn assert_same(got: &[u8], expected: &[u8]) {
     let first = got.iter().zip(expected).position(|(a, b)| a != b);
     assert!(got == expected, "{} bytes for {}, first difference at {first:?}", got.len(), expected.len());
+}
+
+/// Accepts one connection.
+#[track_caller]
+pub(crate) fn accept(listener: &TcpListener) -> TcpStream {
+    let listener = listener.try_clone().unwrap();
+    let (stream, _) = bounded("somebody connects", move || listener.accept().unwrap());
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
 }
 
 /// Writes all of it from a thread of its own, and ends the stream.

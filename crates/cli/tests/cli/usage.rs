@@ -1,6 +1,6 @@
 //! What a person sees who mistypes, or asks for help.
 
-use crate::support::{Program, drywire};
+use crate::support::{Collected, Program, drywire};
 
 #[track_caller]
 fn usage_error(args: &[&str], says: &str) {
@@ -42,10 +42,11 @@ fn a_wrong_rust_log_exits_with_2_unless_the_command_line_outranks_it() {
 
 #[test]
 fn help_names_every_default_and_exits_with_0() {
-    let mut command = drywire(&["serve", "--help"]);
-    let output = command.output().unwrap();
-    assert!(output.status.success() && output.stderr.is_empty());
-    let help = String::from_utf8(output.stdout).unwrap();
+    let mut program = Program::start(&mut drywire(&["serve", "--help"]));
+    let help = Collected::new(program.stdout());
+    assert_eq!(program.exits_with(0), "");
+    help.wait_for_end();
+    let help = help.text();
     for default in ["[default: 127.0.0.1:2525]", "[default: 10s]", "[default: the current directory]"] {
         assert!(help.contains(default), "{default} is missing: {help}");
     }

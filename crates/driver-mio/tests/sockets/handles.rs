@@ -1,7 +1,7 @@
 //! Handles on connections and on the driver, from any thread (rows B2, W2, FAULTS 63,
 //! 64, 66, 67, 73).
 
-use crate::harness::{PATIENCE, Recorder, Served, connected, listening, pump, pump_for};
+use crate::harness::{PATIENCE, POLL2, Recorder, Served, connected, listening, pump, pump_for};
 use crate::peer::{connect, read_end, read_line, read_reset};
 use crate::talk::{Each, Heard, Talk};
 use drywire_core::{Connection, Reason};
@@ -182,14 +182,15 @@ fn wake_up_that_falls_together_with_the_end_of_another_connection_is_not_lost() 
     let (server, handles, _reasons) = serve(Config::default());
     let mut peer = server.connect();
     let handle = handles.recv_timeout(PATIENCE).unwrap();
-    for batch in 0..20_u32 {
+    // mio's poll(2) loses one in some ten thousand, if we let it.
+    for batch in 0..if POLL2 { 200_u32 } else { 10 } {
         let others: Vec<_> = (0..100).map(|_| server.connect()).collect();
         let victims: Vec<_> = others.iter().map(|_| handles.recv_timeout(PATIENCE).unwrap()).collect();
         for (n, victim) in (0_u32..).zip(victims) {
             // The last thing the server does before it sleeps is to forget the victim;
             // the command comes at any moment of that.
             victim.abort();
-            let pause = Duration::from_nanos(u64::from((n * 1310 + batch * 170) % 100_000));
+            let pause = Duration::from_nanos(u64::from((n * 1310 + batch * 170) % 60_000));
             let start = Instant::now();
             while start.elapsed() < pause {}
             handle.send(format!("{n}\n").into_bytes()).unwrap();

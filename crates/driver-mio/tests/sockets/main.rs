@@ -26,6 +26,7 @@ mod interest;
 mod large;
 mod pairs;
 mod peer;
+mod poller;
 mod scale;
 mod sources;
 mod talk;

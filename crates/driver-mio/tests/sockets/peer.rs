@@ -7,7 +7,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 /// Connects, and never waits for ever afterwards.
 #[track_caller]
 pub(crate) fn connect(address: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect(address).expect("the server listens");
+    let stream = TcpStream::connect_timeout(&address, PATIENCE).expect("the server listens");
     stream.set_nodelay(true).expect("a TCP socket");
     stream.set_read_timeout(Some(PATIENCE)).expect("not zero");
     stream.set_write_timeout(Some(PATIENCE)).expect("not zero");
