@@ -90,7 +90,7 @@ fn make_file(dir: &str, len: u64) -> Result<()> {
         return Ok(());
     }
     let mut file = fs::File::create(&path)?;
-    let block: Vec<u8> = (0..1u32 << 20).map(|i| (i * 31 >> 8) as u8).collect();
+    let block: Vec<u8> = (0..1u32 << 20).map(|i| (i % 251) as u8).collect();
     for _ in 0..len >> 20 {
         file.write_all(&block)?;
     }
