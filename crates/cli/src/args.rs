@@ -38,8 +38,9 @@ pub(crate) enum Command {
 pub(crate) struct Serve {
     /// What to speak
     pub(crate) protocol: Protocol,
-    /// Where to listen: IP:PORT, as 127.0.0.1:2525 or [::1]:2525 (port 0 picks a free one), or unix:PATH
+    // As `help`: rustdoc would take the IPv6 address for a link.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:2525")]
+    #[arg(help = "Where to listen: IP:PORT, as 127.0.0.1:2525 or [::1]:2525 (port 0 picks a free one), or unix:PATH")]
     pub(crate) listen: Address,
     /// The directory that dialog serves files from [default: the current directory]
     #[arg(long, value_name = "DIR")]
@@ -68,8 +69,7 @@ pub(crate) enum Protocol {
 /// until the server closes. When the server closes first, it is done as well.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Connect {
-    /// The server: IP:PORT, as 127.0.0.1:2525 or [::1]:2525, or unix:PATH
-    #[arg(value_name = "ADDR")]
+    #[arg(value_name = "ADDR", help = "The server: IP:PORT, as 127.0.0.1:2525 or [::1]:2525, or unix:PATH")]
     pub(crate) address: Address,
     /// Give up when nothing moves, or the server takes nothing, for this long: 30s, 5min, …, or none
     #[arg(long, value_name = "DURATION", default_value = "none", value_parser = idle_ms)]
