@@ -35,7 +35,7 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
     pub(super) fn advance(&mut self) -> bool {
         if let Some(fault) = self.conn.io.fault.take() {
             match fault {
-                Fault::Transport(error) => self.transport_failed(error),
+                Fault::Transport(error) => self.cut_short(Reason::Transport(error)),
                 Fault::File(error) => self.end_now(Reason::File(error)),
             }
             return true;

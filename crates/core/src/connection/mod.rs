@@ -360,8 +360,9 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
     }
 
     /// Ends the connection now; what is owed is dropped, and counted as unsent.
+    /// A close that waits for nothing but the peer's end keeps its own reason.
     pub fn abort(&mut self) {
-        self.end_now(crate::close::Reason::Aborted);
+        self.cut_short(crate::close::Reason::Aborted);
     }
 
     /// The connection itself, to look at.

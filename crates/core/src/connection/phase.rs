@@ -208,14 +208,15 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
         }
     }
 
-    /// The transport failed. When everything was sent already, the close that was
-    /// under way stands: a peer that resets instead of ending has lost nothing.
-    pub(super) fn transport_failed(&mut self, error: crate::error::TransportError) {
+    /// Something from outside ends the connection: the transport, or an abort. When
+    /// everything was sent already, the close that was under way stands: nothing is
+    /// lost by it, and a reset would only put in danger what the kernel still holds.
+    pub(super) fn cut_short(&mut self, cause: Reason<P::Error>) {
         let reason = match mem::replace(&mut self.conn.phase, Phase::Active) {
             Phase::Lingering(end) => end.reason,
             phase @ (Phase::New | Phase::Active | Phase::Flushing(_) | Phase::Closing(_) | Phase::Closed) => {
                 self.conn.phase = phase;
-                Reason::Transport(error)
+                cause
             }
         };
         self.end_now(reason);
