@@ -1,7 +1,9 @@
 //! The way of the bytes when layers stand between transport and protocol.
 
+use super::live::Due;
 use super::phase::OutputEnd;
-use super::{Connection, Due, Live, checked, lent};
+use super::reading::checked;
+use super::{Connection, Live, lent};
 use crate::error::Blocked;
 use crate::layer::{Layer, Sink};
 use crate::output::MAX_SLICES;

@@ -1,6 +1,7 @@
 //! Every transition of a connection's phase, and nothing else changes it.
 
-use super::{Connection, Finish, Live, lent};
+use super::live::Finish;
+use super::{Connection, Live, lent};
 use crate::close::{CloseReport, Reason};
 use crate::context::{Ending, FileGate};
 use crate::error::Failure;

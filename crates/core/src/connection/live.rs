@@ -1,0 +1,264 @@
+//! A connection during a turn: what goes in, and [`Live::poll`], which says what
+//! to do.
+
+use super::phase::{Asked, Phase};
+use super::{Connection, layered, lent};
+use crate::action::{Action, OpenFile, OutputSide, ReadFile, StreamFile, Wait, Write};
+use crate::close::{CloseReport, Reason};
+use crate::context::{Ending, FileGate};
+use crate::error::{FileError, Misuse};
+use crate::file::{FileId, Opened};
+use crate::layer::Layer;
+use crate::output::FilePart;
+use crate::protocol::Protocol;
+use crate::time::Time;
+use crate::workspace::Workspace;
+use core::fmt;
+
+/// A connection during one turn.
+///
+/// Inputs, in any order: [`read_with`](Live::read_with),
+/// [`handle_writable`](Live::handle_writable), [`handle_command`](Live::handle_command),
+/// [`handle_file`](Live::handle_file), [`drain`](Live::drain), [`close`](Live::close),
+/// [`abort`](Live::abort). Time is an input too: a turn made later handles the
+/// timers that came due. Then [`poll`](Live::poll) until it says
+/// [`Action::Wait`]. [`turn`](crate::turn()) does all of it.
+///
+/// Dropping it ends the turn: an unfinished message goes into the connection,
+/// the rest of the memory back to the workspace.
+pub struct Live<'a, P: Protocol, L: Layer = ()> {
+    pub(super) conn: &'a mut Connection<P, L>,
+    pub(super) workspace: &'a mut Workspace,
+    pub(super) now: Time,
+    /// The last call was of `room`, and it queued nothing: asking again at once
+    /// would never end.
+    pub(super) room_in_vain: bool,
+}
+
+impl<'a, P: Protocol, L: Layer> Live<'a, P, L> {
+    pub(super) fn new(conn: &'a mut Connection<P, L>, workspace: &'a mut Workspace, now: Time) -> Live<'a, P, L> {
+        Live { conn, workspace, now, room_in_vain: false }
+    }
+
+    /// The transport can take output again.
+    pub fn handle_writable(&mut self) {
+        self.conn.io.write_blocked = false;
+    }
+
+    /// A command can be handed over now: the one before was handled, and nothing
+    /// stands in the way of the next.
+    pub fn can_take_command(&self) -> bool {
+        let conn = &*self.conn;
+        matches!(conn.phase, Phase::New | Phase::Active)
+            && conn.command.is_none()
+            && conn.asked == Asked::Nothing
+            && conn.blocked.is_none()
+            && conn.control.gate == FileGate::Idle
+            && conn.control.ending < Ending::Close
+    }
+
+    /// Hands a command to the protocol. It is kept until the protocol could
+    /// handle it, so the next one has to wait.
+    ///
+    /// Bound: one.
+    ///
+    /// # Errors
+    /// The command, when [`Live::can_take_command`] is false, and why.
+    pub fn handle_command(&mut self, command: P::Command) -> Result<(), (P::Command, Misuse)> {
+        if self.can_take_command() {
+            self.conn.command = Some(command);
+            return Ok(());
+        }
+        match self.conn.phase {
+            Phase::New | Phase::Active => Err((command, Misuse::CommandWaiting)),
+            Phase::Flushing(_) | Phase::Lingering(_) | Phase::Closing(_) | Phase::Closed => {
+                Err((command, Misuse::Closed))
+            }
+        }
+    }
+
+    /// Answers [`Action::OpenFile`]: the file's length in bytes, or why not.
+    ///
+    /// # Errors
+    /// [`Misuse::UnknownFile`] when nobody asked, [`Misuse::Closed`] after the
+    /// close. In both cases the driver keeps the file and closes it.
+    pub fn handle_file(&mut self, id: FileId, result: Result<u64, FileError>) -> Result<(), Misuse> {
+        if self.conn.is_closed() {
+            return Err(Misuse::Closed);
+        }
+        if self.conn.control.gate != FileGate::InFlight(id) {
+            return Err(Misuse::UnknownFile);
+        }
+        self.on_file_answer(Opened { id, result });
+        Ok(())
+    }
+
+    /// The server shuts down: [`Protocol::drain`] is called as soon as the
+    /// protocol is between two messages.
+    pub fn drain(&mut self) {
+        self.conn.asked = self.conn.asked.max(Asked::Drain);
+    }
+
+    /// Closes once everything that was accepted is sent: commands too.
+    pub fn close(&mut self) {
+        self.conn.asked = self.conn.asked.max(Asked::Close);
+    }
+
+    /// Ends the connection now; what is owed is dropped, and counted as unsent.
+    /// A close that waits for nothing but the peer's end keeps its own reason.
+    pub fn abort(&mut self) {
+        self.cut_short(Reason::Aborted);
+    }
+
+    /// The connection itself, to look at.
+    pub fn connection(&self) -> &Connection<P, L> {
+        self.conn
+    }
+
+    /// The next thing to do. Repeat until [`Action::Wait`].
+    pub fn poll(&mut self) -> Action<'_, P::Event, P::Error> {
+        match self.next_step() {
+            Step::Event(event) => Action::Event(event),
+            Step::CloseFile(id) => Action::CloseFile(id),
+            Step::OpenFile(id) => Action::OpenFile(OpenFile { id, name: &self.conn.buffers().name }),
+            Step::Write { from_layers } => {
+                self.conn.io.offer(self.now);
+                Action::Write(Write { side: self.output_side(), from_layers })
+            }
+            Step::StreamFile(part) => {
+                self.conn.io.offer(self.now);
+                Action::StreamFile(StreamFile { side: self.output_side(), part })
+            }
+            Step::ReadFile(part) => {
+                self.conn.io.offer(self.now);
+                let slot = &mut self.workspace.file;
+                slot.reserve_exact(layered::FILE_PIECE);
+                Action::ReadFile(ReadFile { part, slot, io: &mut self.conn.io })
+            }
+            Step::HalfClose => Action::HalfClose,
+            Step::Close(report) => Action::Close(report),
+            Step::Reading(true) => Action::EnableRead,
+            Step::Reading(false) => Action::DisableRead,
+            Step::Wait => Action::Wait(self.wait()),
+        }
+    }
+
+    fn next_step(&mut self) -> Step<P::Event, P::Error> {
+        loop {
+            if let Some(event) = self.conn.events.pop_front() {
+                return Step::Event(event);
+            }
+            if let Some(id) = self.conn.buffers().to_close.pop_front() {
+                return Step::CloseFile(id);
+            }
+            if let Some(report) = self.conn.take_close_report() {
+                return Step::Close(report);
+            }
+            if self.conn.is_closed() {
+                return Step::Wait;
+            }
+            if let FileGate::Asked(id) = self.conn.control.gate {
+                self.conn.control.gate = FileGate::InFlight(id);
+                return Step::OpenFile(id);
+            }
+            if self.advance() {
+                continue;
+            }
+            if !self.conn.io.write_blocked {
+                match self.due() {
+                    Due::Bytes { from_layers } => return Step::Write { from_layers },
+                    Due::File(part) if L::TRANSPARENT => return Step::StreamFile(part),
+                    Due::File(part) => return Step::ReadFile(part),
+                    Due::Moved => continue,
+                    Due::Nothing => {}
+                }
+                match self.finish_output() {
+                    Finish::HalfClose => return Step::HalfClose,
+                    Finish::Moved => continue,
+                    Finish::Nothing => {}
+                }
+            }
+            if self.expire() {
+                continue;
+            }
+            let reading = self.wants_input();
+            if reading != self.conn.reading {
+                self.conn.reading = reading;
+                return Step::Reading(reading);
+            }
+            return Step::Wait;
+        }
+    }
+
+    fn wait(&mut self) -> Wait {
+        if self.conn.is_closed() {
+            return Wait::default();
+        }
+        Wait { read: self.conn.reading, write: self.conn.io.write_blocked, deadline: self.conn.deadline().or_none() }
+    }
+
+    fn output_side(&mut self) -> OutputSide<'_> {
+        let conn = &mut *self.conn;
+        OutputSide { buffers: lent(&mut conn.buffers), pool: &mut self.workspace.pool, io: &mut conn.io, now: self.now }
+    }
+}
+
+/// Ends the turn.
+impl<P: Protocol, L: Layer> Drop for Live<'_, P, L> {
+    fn drop(&mut self) {
+        let Some(mut buffers) = self.conn.buffers.take() else { return };
+        let Workspace { scratch, pool, .. } = &mut *self.workspace;
+        if !scratch.is_empty() {
+            debug_assert!(buffers.carried().is_empty());
+            buffers.drop_carry(pool);
+            buffers.carry = pool.take(scratch.unread().len());
+            buffers.carry.extend_from_slice(scratch.unread());
+            scratch.clear();
+        }
+        self.conn.in_scratch = false;
+        buffers.settle(pool);
+        if buffers.is_empty() {
+            pool.give_buffers(buffers);
+        } else {
+            self.conn.buffers = Some(buffers);
+        }
+    }
+}
+
+impl<P: Protocol, L: Layer> fmt::Debug for Live<'_, P, L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Live").field("now", &self.now).field("connection", &self.conn).finish_non_exhaustive()
+    }
+}
+
+/// [`Action`] without the borrow: what [`Live::poll`] decided.
+pub(super) enum Step<Event, Error> {
+    Event(Event),
+    CloseFile(FileId),
+    OpenFile(FileId),
+    Write { from_layers: bool },
+    StreamFile(FilePart),
+    ReadFile(FilePart),
+    HalfClose,
+    Close(CloseReport<Error>),
+    Reading(bool),
+    Wait,
+}
+
+/// What the output needs next.
+pub(super) enum Due {
+    Bytes {
+        from_layers: bool,
+    },
+    File(FilePart),
+    /// Bytes went through the layers; look again.
+    Moved,
+    Nothing,
+}
+
+/// What the end of the output needs next.
+pub(super) enum Finish {
+    HalfClose,
+    Moved,
+    Nothing,
+}

@@ -1,0 +1,165 @@
+//! Reading: how much may come in, where it lands, and when none is wanted.
+
+use super::phase::{InputEnd, OutputEnd, Phase};
+use super::{Live, lent};
+use crate::action::Fault;
+use crate::context::FileGate;
+use crate::error::Blocked;
+use crate::layer::Layer;
+use crate::protocol::Protocol;
+
+/// An unfinished message shorter than this moves back into the scratch for the
+/// next read; a longer one grows where it is. Copying is cheap below, quadratic above.
+const MERGE_BELOW: usize = 4096;
+
+/// One read asks for this many bytes at most.
+const READ_AT_MOST: usize = 64 * 1024;
+
+/// What came of [`Live::read_with`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Read {
+    /// Bytes came in.
+    Bytes {
+        /// How many; never 0.
+        n: usize,
+        /// They filled the slot, so there may be more.
+        filled: bool,
+    },
+    /// The peer ended its direction.
+    End,
+    /// Nothing now.
+    WouldBlock,
+    /// The transport failed; the next poll closes.
+    Failed,
+    /// No input is wanted, so the transport was not asked.
+    NotWanted,
+}
+
+impl<P: Protocol, L: Layer> Live<'_, P, L> {
+    /// Reads once from the transport, to where the bytes are parsed.
+    ///
+    /// `read` gets a slot that is already cut to what may be taken in, so nothing
+    /// read is ever refused, and returns how many bytes it filled; 0 is the end of
+    /// input. It is not called when no input is wanted. Nothing is parsed before
+    /// the next [`Live::poll`].
+    ///
+    /// # Panics
+    /// When `read` claims more bytes than the slot has.
+    pub fn read_with(&mut self, read: impl FnOnce(&mut [u8]) -> Result<usize, Blocked>) -> Read {
+        if matches!(self.conn.phase, Phase::New) {
+            // The opening goes first, in the layers too.
+            self.advance();
+        }
+        let quota = self.read_quota().min(READ_AT_MOST);
+        if quota == 0 {
+            return Read::NotWanted;
+        }
+        let n = match self.fill(quota, read) {
+            Ok(n) => n,
+            Err(Blocked::WouldBlock) => return Read::WouldBlock,
+            Err(Blocked::Failed(error)) => {
+                self.conn.io.on_fault(Fault::Transport(error));
+                return Read::Failed;
+            }
+        };
+        if n == 0 {
+            self.on_input_end();
+            return Read::End;
+        }
+        let io = &mut self.conn.io;
+        io.counters.received += n as u64;
+        io.last_move = self.now;
+        Read::Bytes { n, filled: n == quota }
+    }
+
+    /// Bytes that may be read now.
+    fn read_quota(&self) -> usize {
+        let conn = &*self.conn;
+        match &conn.phase {
+            Phase::New => 0,
+            Phase::Active if !self.wants_input() => 0,
+            Phase::Active => (conn.limits.input_bytes as usize).saturating_sub(self.unread().len()),
+            Phase::Flushing(end) | Phase::Lingering(end)
+                if conn.input_end == InputEnd::Open && self.now < end.until && !conn.wire_is_full() =>
+            {
+                end.discard_left as usize
+            }
+            Phase::Flushing(_) | Phase::Lingering(_) | Phase::Closing(_) | Phase::Closed => 0,
+        }
+    }
+
+    pub(super) fn wants_input(&self) -> bool {
+        let conn = &*self.conn;
+        match &conn.phase {
+            Phase::New | Phase::Active => {
+                conn.input_end == InputEnd::Open
+                    && conn.control.read_enabled
+                    && conn.control.gate == FileGate::Idle
+                    && conn.blocked.is_none()
+                    && (conn.needs_more || self.unread().is_empty())
+                    && !conn.layer.is_holding()
+                    && !conn.wire_is_full()
+            }
+            Phase::Flushing(_) | Phase::Lingering(_) => self.read_quota() > 0,
+            Phase::Closing(_) | Phase::Closed => false,
+        }
+    }
+
+    /// Input that no handler has taken yet.
+    pub(super) fn unread(&self) -> &[u8] {
+        let carried = self.conn.buffers.as_ref().map_or(&[][..], |buffers| buffers.carried());
+        if carried.is_empty() { self.workspace.scratch.unread() } else { carried }
+    }
+
+    /// Lets `read` fill a slot of `quota` bytes behind what is unread.
+    fn fill(&mut self, quota: usize, read: impl FnOnce(&mut [u8]) -> Result<usize, Blocked>) -> Result<usize, Blocked> {
+        match self.conn.phase {
+            Phase::New | Phase::Active => {}
+            Phase::Flushing(_) if !L::TRANSPARENT && self.conn.output_end == OutputEnd::Asked => {
+                return self.discard_layered(quota, read);
+            }
+            Phase::Flushing(_) | Phase::Lingering(_) | Phase::Closing(_) | Phase::Closed => {
+                let n = checked(read(self.workspace.scratch.slot(quota))?, quota);
+                self.conn.discard_input(n);
+                return Ok(n);
+            }
+        }
+        if !L::TRANSPARENT {
+            return self.fill_layered(quota, read);
+        }
+        let carried = self.conn.buffers().carried().len();
+        if carried >= MERGE_BELOW {
+            let buffers = self.conn.buffers();
+            buffers.carry.drain(..buffers.carry_start);
+            buffers.carry_start = 0;
+            buffers.carry.resize(carried + quota, 0);
+            let result = read(&mut buffers.carry[carried..]);
+            let n = result.map_or(0, |n| checked(n, quota));
+            buffers.carry.truncate(carried + n);
+            self.conn.needs_more &= n == 0;
+            return result;
+        }
+        self.merge_carry();
+        let n = checked(read(self.workspace.scratch.slot(quota))?, quota);
+        self.workspace.scratch.filled(n);
+        self.conn.in_scratch = true;
+        self.conn.needs_more &= n == 0;
+        Ok(n)
+    }
+
+    /// Moves the unfinished message in front of what will be read.
+    pub(super) fn merge_carry(&mut self) {
+        let buffers = lent(&mut self.conn.buffers);
+        if buffers.carry.capacity() > 0 {
+            debug_assert!(self.workspace.scratch.is_empty());
+            self.workspace.scratch.push(buffers.carried());
+            self.conn.in_scratch = true;
+            buffers.drop_carry(&mut self.workspace.pool);
+        }
+    }
+}
+
+pub(super) fn checked(n: usize, quota: usize) -> usize {
+    assert!(n <= quota, "the transport filled {n} bytes of a slot of {quota}");
+    n
+}
