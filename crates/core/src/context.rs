@@ -244,7 +244,8 @@ impl<'a, P: Protocol> Context<'a, P> {
     /// than one part may be queued. The file is never read into memory (row B11).
     ///
     /// # Errors
-    /// [`Stop::Misuse`] when the file is not the one at hand, or ends before the range.
+    /// [`Stop::Limit`] when one call queues more than
+    /// [`Limits::files`](crate::Limits::files) parts; [`Stop::Misuse`] when the file is not the one at hand, or ends before the range.
     pub fn stream_file(&mut self, id: FileId, offset: u64, len: u64) -> Result<(), Stop<P::Error>> {
         let whole = match self.opened {
             Some(Opened { id: at_hand, result: Ok(whole) }) if at_hand == id => whole,
@@ -252,6 +253,9 @@ impl<'a, P: Protocol> Context<'a, P> {
         };
         if offset.checked_add(len).is_none_or(|end| end > whole) {
             return Err(self.writer.refuse(Refusal::Misuse(Misuse::FileRange)).into_stop());
+        }
+        if self.writer.parts() >= self.files_cap {
+            return Err(self.writer.refuse(Refusal::Limit(Limit::Parts(self.files_cap))).into_stop());
         }
         self.writer.push_file(id, offset, len).map_err(Refused::into_stop)
     }

@@ -13,8 +13,8 @@ pub const ERROR_REPLY_BYTES: usize = 512;
 /// connection carries one.
 ///
 /// Bound: a connection holds at most `input_bytes + output_bytes +
-/// `[`ERROR_REPLY_BYTES`] bytes of data; a stack of layers may hold one input
-/// slot and one record more.
+/// `[`ERROR_REPLY_BYTES`] bytes of data. With layers, 64 KiB of what they encoded,
+/// what they answer to one read, and what they hold themselves come on top.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of input that may wait for a message to be whole. A message that is
@@ -36,7 +36,9 @@ pub struct Limits {
     pub idle_ms: u32,
     /// Events that may wait for the application.
     pub events: u16,
-    /// Files that may stand in the output at once; each holds a descriptor.
+    /// Parts of files that may stand in the output when another file is asked for,
+    /// and parts that one call may queue: fewer than twice as many in all. Each
+    /// file among them holds a descriptor.
     pub files: u16,
 }
 
@@ -73,6 +75,8 @@ pub enum Limit {
     Events(usize),
     /// A file was asked for while another one was, or none is allowed.
     Opens,
+    /// One handler call queued more than this many parts of files.
+    Parts(usize),
     /// Nothing moved for this many milliseconds.
     Idle(u32),
 }
@@ -84,6 +88,7 @@ impl fmt::Display for Limit {
             Limit::Frame(n) => write!(f, "frame longer than {n} bytes"),
             Limit::Output(n) => write!(f, "one reply longer than the output limit of {n} bytes"),
             Limit::Events(n) => write!(f, "more than {n} events in one call"),
+            Limit::Parts(n) => write!(f, "more than {n} parts of files in one call"),
             Limit::Opens => write!(f, "more than one file asked for at a time"),
             Limit::Idle(ms) => write!(f, "nothing moved for {ms} ms"),
         }

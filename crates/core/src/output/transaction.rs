@@ -9,10 +9,10 @@ use crate::workspace::Pool;
 /// Nothing leaves the front of the queue during a call, so positions stay valid.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Savepoint {
-    sealed: usize,
-    tail: usize,
+    pub(super) sealed: usize,
+    pub(super) tail: usize,
     pub(super) bytes: usize,
-    files: usize,
+    pub(super) files: usize,
 }
 
 impl Output {

@@ -228,9 +228,12 @@ impl<'a> Writer<'a> {
     /// it will be undone anyway.
     ///
     /// # Panics
-    /// When `data` is not as long as the place.
+    /// When `data` is not as long as the place, or the place is of another call.
     pub fn fill(&mut self, place: Reserved, data: &[u8]) {
         assert_eq!(data.len(), place.len, "a reserved place is filled whole");
+        let behind_mark = (place.sealed, place.at) >= (self.mark.sealed, self.mark.tail);
+        let of_this_call = behind_mark && place.end > self.mark.bytes && place.end <= self.output.bytes;
+        assert!(of_this_call || self.refusal.is_some(), "a reserved place is filled in the call that reserved it");
         if self.refusal.is_some() {
             return;
         }
@@ -240,6 +243,11 @@ impl<'a> Writer<'a> {
             None => &mut self.output.tail,
         };
         block[place.at..place.at + place.len].copy_from_slice(data);
+    }
+
+    /// Parts of files queued in this call.
+    pub(crate) fn parts(&self) -> usize {
+        self.output.files - self.mark.files
     }
 
     /// Queues a part of an open file. The caller has checked the range.

@@ -36,6 +36,25 @@ fn b11_two_ranges_of_one_file_and_one_close() {
 }
 
 #[test]
+fn b11_parts_of_one_call_are_bounded() {
+    for (parts, fits) in [(8, true), (9, false)] {
+        let mut rig = Rig::new(
+            Hooks::new()
+                .on_consume(|input, cx| cx.open_file(b"big").map(|_| input.len()))
+                .on_file(move |opened, cx| (0..parts).try_for_each(|at| cx.stream_file(opened.id, at, 1))),
+        );
+        rig.net.put_file(b"big", pattern(20));
+        rig.feed("x");
+        if fits {
+            assert_eq!(rig.sent().as_bytes(), &pattern(20)[..8]);
+        } else {
+            rig.feed_end();
+            assert_eq!(rig.report().reason, Reason::Limit(Limit::Parts(8)));
+        }
+    }
+}
+
+#[test]
 fn missing_file_is_an_answer_and_not_a_torn_reply() {
     let mut rig = with_file(7);
     rig.net.disk.insert(b"secret".to_vec(), Err(FileError::Forbidden));

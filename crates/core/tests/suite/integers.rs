@@ -91,3 +91,18 @@ fn reserved_place_is_filled_across_blocks() {
     assert_eq!(rig.net.taken[at..at + 8], 40_000u64.to_be_bytes());
     assert_eq!(rig.net.taken.len(), at + 8 + 40_000);
 }
+
+#[test]
+#[should_panic(expected = "filled in the call that reserved it")]
+fn reserved_place_of_another_call_is_a_bug_of_the_author() {
+    let mut kept = None;
+    let mut rig = Rig::new(Hooks::new().on_consume(move |input, cx| {
+        match kept.take() {
+            None => kept = Some(cx.reserve(2)?),
+            Some(place) => cx.writer().fill(place, b"no"),
+        }
+        Ok(input.len())
+    }));
+    rig.feed("first");
+    rig.feed("second");
+}
