@@ -10,7 +10,9 @@
 //! the scheduler's books, user and system. The first peer is the reference.
 //!
 //! On one core (`taskset -c 1`) server and client take turns, and the figure does
-//! not depend on how the host shares its cores.
+//! not depend on how the host shares its cores. Where the congestion control paces
+//! (BBR), loopback is bimodal: measure in a network namespace (`unshare -n`) with
+//! the loopback up and reno chosen.
 
 use rustix::net::{RecvFlags, recv};
 use std::fs;
