@@ -2,24 +2,20 @@
 //! came due, and who was not finished in the round before.
 
 use crate::driver::{Driver, WAKER};
+use crate::log::{log_close, report_unfinished};
 use crate::slot::{Slot, Source, feed};
-use crate::stream::{POLL2, Stream};
+use crate::stream::POLL2;
 use crate::transport::Wire;
 use drywire_core::layer::Layer;
-use drywire_core::{Budget, CloseReport, Protocol, Time, Turn, turn};
-use drywire_server::{
-    ACCEPTS_PER_TURN, Address, Application, DrainStep, Id, Log, Order, SourceEvent, Verdict, classify, escaped,
-};
-use mio::Token;
+use drywire_core::{Budget, Protocol, Time, Turn, turn};
+use drywire_server::{Application, DrainStep, Id, Order, SourceEvent};
 use mio::event::Event;
-use mio::unix::SourceFd;
 use std::cmp::Reverse;
 use std::fmt;
 use std::io;
-use std::os::fd::AsRawFd;
 use std::time::Duration;
 use thiserror::Error;
-use tracing::{Level, debug, error, trace, warn};
+use tracing::trace;
 
 /// Why a round was not made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -202,99 +198,6 @@ where
         }
     }
 
-    fn accept<A: Application<Self, P, L>>(&mut self, listener: Id, application: &mut A) {
-        for _ in 0..ACCEPTS_PER_TURN {
-            let now = self.now;
-            let Some(Slot::Listener(entry)) = self.table.get_mut(listener) else { return };
-            if entry.backoff.paused_until(now).is_some() {
-                return;
-            }
-            let refused = match entry.accept() {
-                Ok((stream, peer)) => {
-                    entry.backoff.on_accepted();
-                    self.welcome(listener, stream, peer, application);
-                    continue;
-                }
-                Err(refused) => refused,
-            };
-            let pause = match classify(&refused) {
-                Verdict::WouldBlock => return,
-                Verdict::GoOn => match entry.backoff.on_lost(now) {
-                    None => continue,
-                    Some(pause) => pause,
-                },
-                Verdict::Resources => entry.backoff.on_refused(now),
-                Verdict::Fatal => {
-                    error!(%listener, error = %refused, "listener failed");
-                    self.stop_listening(listener);
-                    return application.listener_failed(self, listener, &refused);
-                }
-            };
-            if let Log::Write { suppressed } = pause.log {
-                warn!(%listener, error = %refused, suppressed, "cannot accept, trying again later");
-            }
-            // The connections wait in the kernel, and no edge will tell of them.
-            self.push_alarm(pause.until, listener);
-            return;
-        }
-        self.make_ready(listener);
-    }
-
-    fn welcome<A: Application<Self, P, L>>(
-        &mut self,
-        listener: Id,
-        stream: Stream,
-        peer: Address,
-        application: &mut A,
-    ) {
-        let Some(connection) = application.accept(self, listener, &peer) else {
-            debug!(%peer, "turned away");
-            return;
-        };
-        match self.add(stream, connection) {
-            Ok(id) => {
-                if tracing::enabled!(Level::DEBUG)
-                    && let Some(Slot::Connection(entry)) = self.table.get_mut(id)
-                {
-                    entry.peer = Some(Box::new(peer));
-                }
-                application.opened(self, id);
-            }
-            // That connection's problem alone (FAULTS 8).
-            Err(refused) => warn!(%peer, error = %refused, "cannot serve"),
-        }
-    }
-
-    fn on_source_event<A: Application<Self, P, L>>(&mut self, id: Id, event: &Event, application: &mut A) {
-        if event.is_readable() {
-            self.tell_source(id, SourceEvent::Readable, application);
-        }
-        if event.is_writable() {
-            self.tell_source(id, SourceEvent::Writable, application);
-        }
-        let failed = event.is_error() || (event.is_read_closed() && event.is_write_closed());
-        if failed && self.source(id).is_some() {
-            application.source(self, id, SourceEvent::Failed);
-            self.unregister(id);
-        } else if POLL2 {
-            // poll(2) takes an interest back when it was met.
-            if let Some(Slot::Source(source)) = self.table.get_mut(id) {
-                let raw = source.fd.as_raw_fd();
-                let _ = self.poll.registry().reregister(&mut SourceFd(&raw), Token(id.to_token()), source.interest);
-            }
-        }
-    }
-
-    fn tell_source<A: Application<Self, P, L>>(&mut self, id: Id, event: SourceEvent, application: &mut A) {
-        let now = self.now;
-        if let Some(Slot::Source(source)) = self.table.get_mut(id) {
-            source.deadline = source.timeout.map_or(Time::NEVER, |timeout| now + timeout);
-            let deadline = source.deadline;
-            self.set_alarm(id, deadline);
-            application.source(self, id, event);
-        }
-    }
-
     /// Gives everybody whose alarm rang a turn. An alarm that is set meanwhile for a
     /// time that has passed (a timeout of zero) rings in the next round, so that a
     /// round ends.
@@ -417,36 +320,4 @@ where
     fn connection_ids(&self) -> Vec<Id> {
         self.table.iter().filter(|(_, slot)| matches!(slot, Slot::Connection(_))).map(|(id, _)| id).collect()
     }
-}
-
-/// Names a connection that broke or was cut while we were shutting down: its peer
-/// may not have all that we wrote (FAULTS 57).
-fn report_unfinished<E: fmt::Display>(id: Id, stream: &Stream, report: &CloseReport<E>) {
-    warn!(
-        %id,
-        peer = stream.peer_address().as_ref().map(escaped),
-        reason = escaped(&report.reason),
-        sent = report.counters.sent,
-        unsent = report.counters.unsent,
-        "not finished at the shutdown"
-    );
-}
-
-/// The one line about a connection that ended. A peer that resets is news to
-/// nobody but whoever looks for it.
-fn log_close<E: fmt::Display>(id: Id, peer: Option<&Address>, report: &CloseReport<E>) {
-    if !tracing::enabled!(Level::DEBUG) {
-        return;
-    }
-    let counters = report.counters;
-    debug!(
-        %id,
-        peer = peer.map(escaped),
-        reason = escaped(&report.reason),
-        received = counters.received,
-        sent = counters.sent,
-        discarded = counters.discarded,
-        unsent = counters.unsent,
-        "closed"
-    );
 }

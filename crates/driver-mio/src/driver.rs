@@ -1,25 +1,22 @@
 //! The driver: waits for the poller, gives connections their turns, hands events
 //! to the application. One thread, no lock, nothing allocated per message.
 //!
-//! How a turn goes is in `dispatch`; this file is what the application calls.
+//! How a round goes is in `dispatch`, listening in `accept`, descriptors of others in
+//! `sources`; this file is what the application calls besides.
 
 use crate::config::Config;
 use crate::io_error::AddressError;
-use crate::listener::Listener;
-use crate::slot::{Entry, Linked, Slot, Source};
+use crate::slot::{Entry, Linked, Slot};
 use crate::stream::{Kind, Stream};
 use crate::transport::{Files, open_root};
 use drywire_core::layer::Layer;
 use drywire_core::{Connection, Protocol, Time, Workspace};
 use drywire_server::{Address, Drain, Handle, Id, Inbox, Order, SendError, ServerHandle, Table};
-use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll, Token, Waker};
-use rustix::io::Errno;
+use mio::{Events, Poll, Token, Waker};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -34,7 +31,7 @@ const STALE_ALARMS: usize = 1024;
 ///
 /// [`Driver::wait`] and [`Driver::dispatch`] are separate calls (row A3), so that a
 /// program can do its own work between them, or let a loop of its own wait: the
-/// driver's poller is a descriptor too ([`AsFd`]), readable when something happened,
+/// driver's poller is a descriptor too ([`AsFd`](std::os::fd::AsFd)), readable when something happened,
 /// and [`Driver::next_timeout`] says when to come by anyway (row A2).
 ///
 /// ```no_run
@@ -108,37 +105,6 @@ impl<P: Protocol, L: Layer> Driver<P, L> {
         })
     }
 
-    /// Listens on an address. Port 0 picks a free one; a socket file that nobody
-    /// listens on any more is replaced.
-    ///
-    /// # Errors
-    /// [`AddressError`], which names the address and the way out (row E10).
-    pub fn listen(&mut self, address: &Address) -> Result<Id, AddressError> {
-        let listener = Listener::bind(address)?;
-        self.add_listener(listener).map_err(|source| AddressError {
-            what: "listen on",
-            address: address.clone(),
-            source,
-        })
-    }
-
-    /// Listens on a socket that is open already: inherited, or with options of
-    /// one's own.
-    ///
-    /// # Errors
-    /// The poller's.
-    pub fn listen_on(&mut self, socket: impl Into<ListenSocket>) -> io::Result<Id> {
-        self.add_listener(socket.into().0)
-    }
-
-    /// The address a listener is bound to.
-    pub fn local_address(&self, listener: Id) -> Option<Address> {
-        match self.table.get(listener)? {
-            Slot::Listener(listener) => listener.local_address().ok(),
-            Slot::Connection(_) | Slot::Source(_) => None,
-        }
-    }
-
     /// Connects, without waiting. When it has worked,
     /// [`Application::opened`](drywire_server::Application::opened) is called; when
     /// not, the close report says why ([`AddressError::connecting`] has the words).
@@ -183,106 +149,6 @@ impl<P: Protocol, L: Layer> Driver<P, L> {
         }
         self.make_ready(id);
         Ok(id)
-    }
-
-    /// Watches a descriptor that is none of our connections (row A10). Events go
-    /// to [`Application::source`](drywire_server::Application::source), edge by
-    /// edge: handle each to exhaustion.
-    ///
-    /// What no poller takes, such as a regular file, is always ready. With a
-    /// timeout, silence is an event too. Under poll(2) what stays writable is told
-    /// again every round: ask for writability only while there is something to write.
-    ///
-    /// # Errors
-    /// The poller's.
-    pub fn register(&mut self, fd: OwnedFd, interest: Interest, timeout: Option<Duration>) -> io::Result<Id> {
-        let raw = fd.as_raw_fd();
-        let source = Source {
-            fd,
-            interest,
-            timeout,
-            deadline: Time::NEVER,
-            alarm: Time::NEVER,
-            always_ready: false,
-            queued: false,
-        };
-        let id = self.insert(Slot::Source(source))?;
-        match self.poll.registry().register(&mut SourceFd(&raw), Token(id.to_token()), interest) {
-            Ok(()) => {}
-            Err(error) if Errno::from_io_error(&error) == Some(Errno::PERM) => {
-                if let Some(Slot::Source(source)) = self.table.get_mut(id) {
-                    source.always_ready = true;
-                }
-                self.make_ready(id);
-            }
-            Err(error) => {
-                self.table.remove(id);
-                return Err(error);
-            }
-        }
-        self.set_source_timeout(id, timeout);
-        Ok(id)
-    }
-
-    /// The descriptor behind a source, to read and write it.
-    pub fn source(&self, id: Id) -> Option<BorrowedFd<'_>> {
-        match self.table.get(id)? {
-            Slot::Source(source) => Some(source.fd.as_fd()),
-            Slot::Connection(_) | Slot::Listener(_) => None,
-        }
-    }
-
-    /// Changes what is asked of a source's descriptor. Readiness that is there
-    /// already counts as news.
-    ///
-    /// # Errors
-    /// The poller's. `NotFound` when there is no such source.
-    pub fn set_source_interest(&mut self, id: Id, interest: Interest) -> io::Result<()> {
-        let Some(Slot::Source(source)) = self.table.get_mut(id) else {
-            return Err(io::ErrorKind::NotFound.into());
-        };
-        source.interest = interest;
-        if source.always_ready {
-            self.make_ready(id);
-            return Ok(());
-        }
-        let raw = source.fd.as_raw_fd();
-        self.poll.registry().reregister(&mut SourceFd(&raw), Token(id.to_token()), interest)
-    }
-
-    /// Sets or takes back a source's timeout; it starts now.
-    pub fn set_source_timeout(&mut self, id: Id, timeout: Option<Duration>) {
-        let now = self.clock();
-        let Some(Slot::Source(source)) = self.table.get_mut(id) else { return };
-        source.timeout = timeout;
-        source.deadline = timeout.map_or(Time::NEVER, |timeout| now + timeout);
-        let deadline = source.deadline;
-        self.set_alarm(id, deadline);
-    }
-
-    /// Forgets a source and gives its descriptor back.
-    pub fn unregister(&mut self, id: Id) -> Option<OwnedFd> {
-        match self.table.get(id)? {
-            Slot::Source(_) => {}
-            Slot::Connection(_) | Slot::Listener(_) => return None,
-        }
-        match self.table.remove(id)? {
-            Slot::Source(source) => {
-                let raw = source.fd.as_raw_fd();
-                let _ = self.poll.registry().deregister(&mut SourceFd(&raw));
-                Some(source.fd)
-            }
-            Slot::Connection(_) | Slot::Listener(_) => None,
-        }
-    }
-
-    /// Stops listening; connections stay.
-    pub fn stop_listening(&mut self, listener: Id) {
-        if matches!(self.table.get(listener), Some(Slot::Listener(_)))
-            && let Some(Slot::Listener(mut listener)) = self.table.remove(listener)
-        {
-            listener.deregister(self.poll.registry());
-        }
     }
 
     /// Hands a command to a connection's protocol, in this or the next dispatch.
@@ -389,17 +255,7 @@ impl<P: Protocol, L: Layer> Driver<P, L> {
         }))
     }
 
-    fn add_listener(&mut self, listener: Listener) -> io::Result<Id> {
-        let id = self.insert(Slot::Listener(listener))?;
-        let Some(Slot::Listener(listener)) = self.table.get_mut(id) else { unreachable!("just inserted") };
-        if let Err(error) = listener.register(self.poll.registry(), Token(id.to_token())) {
-            self.table.remove(id);
-            return Err(error);
-        }
-        Ok(id)
-    }
-
-    fn insert(&mut self, slot: Slot<P, L>) -> io::Result<Id> {
+    pub(crate) fn insert(&mut self, slot: Slot<P, L>) -> io::Result<Id> {
         self.table.insert(slot).map_err(|_| io::Error::other("the table of connections is full"))
     }
 
@@ -468,25 +324,9 @@ impl<P: Protocol, L: Layer> Driver<P, L> {
 /// The poller itself: readable when [`Driver::wait`] with a zero timeout would
 /// find something. On epoll; poll(2) has no descriptor of its own.
 #[cfg(not(mio_unsupported_force_poll_poll))]
-impl<P: Protocol, L: Layer> AsFd for Driver<P, L> {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.poll.registry().as_fd()
-    }
-}
-
-/// A listening socket of any kind.
-#[derive(Debug)]
-pub struct ListenSocket(Listener);
-
-impl From<std::net::TcpListener> for ListenSocket {
-    fn from(socket: std::net::TcpListener) -> ListenSocket {
-        ListenSocket(socket.into())
-    }
-}
-
-impl From<std::os::unix::net::UnixListener> for ListenSocket {
-    fn from(socket: std::os::unix::net::UnixListener) -> ListenSocket {
-        ListenSocket(socket.into())
+impl<P: Protocol, L: Layer> std::os::fd::AsFd for Driver<P, L> {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        std::os::fd::AsFd::as_fd(self.poll.registry())
     }
 }
 

@@ -24,19 +24,23 @@
 #[cfg(not(unix))]
 compile_error!("drywire-driver-mio serves Unix descriptors; on other systems use the tokio or the smol driver");
 
+mod accept;
 mod config;
 mod dispatch;
 mod driver;
 pub mod files;
 mod io_error;
 mod listener;
+mod log;
 mod slot;
+mod sources;
 mod stream;
 mod transport;
 
+pub use accept::ListenSocket;
 pub use config::Config;
 pub use dispatch::DispatchError;
-pub use driver::{Driver, ListenSocket};
+pub use driver::Driver;
 pub use drywire_server::{Accept, Address, Application, Handle, Id, SendError, ServerHandle, SourceEvent};
 pub use io_error::AddressError;
 pub use mio::Interest;

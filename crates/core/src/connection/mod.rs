@@ -166,7 +166,7 @@ impl<P: Protocol, L: Layer> Connection<P, L> {
         self.io.counters
     }
 
-    /// [`Action::Close`] was handed out; the connection is inert.
+    /// [`Action::Close`](crate::Action::Close) was handed out; the connection is inert.
     pub fn is_closed(&self) -> bool {
         matches!(self.phase, Phase::Closed)
     }

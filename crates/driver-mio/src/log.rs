@@ -1,0 +1,39 @@
+//! What is said of a connection that ended. Bytes of its peer come out escaped.
+
+use crate::stream::Stream;
+use drywire_core::CloseReport;
+use drywire_server::{Address, Id, escaped};
+use std::fmt;
+use tracing::{Level, debug, warn};
+
+/// Names a connection that broke or was cut while we were shutting down: its peer
+/// may not have all that we wrote (FAULTS 57).
+pub(crate) fn report_unfinished<E: fmt::Display>(id: Id, stream: &Stream, report: &CloseReport<E>) {
+    warn!(
+        %id,
+        peer = stream.peer_address().as_ref().map(escaped),
+        reason = escaped(&report.reason),
+        sent = report.counters.sent,
+        unsent = report.counters.unsent,
+        "not finished at the shutdown"
+    );
+}
+
+/// The one line about a connection that ended. A peer that resets is news to
+/// nobody but whoever looks for it.
+pub(crate) fn log_close<E: fmt::Display>(id: Id, peer: Option<&Address>, report: &CloseReport<E>) {
+    if !tracing::enabled!(Level::DEBUG) {
+        return;
+    }
+    let counters = report.counters;
+    debug!(
+        %id,
+        peer = peer.map(escaped),
+        reason = escaped(&report.reason),
+        received = counters.received,
+        sent = counters.sent,
+        discarded = counters.discarded,
+        unsent = counters.unsent,
+        "closed"
+    );
+}
