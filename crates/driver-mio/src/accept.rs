@@ -7,7 +7,7 @@ use crate::slot::Slot;
 use crate::stream::Stream;
 use drywire_core::Protocol;
 use drywire_core::layer::Layer;
-use drywire_server::{ACCEPTS_PER_TURN, Address, Application, Id, Log, Verdict, classify};
+use drywire_server::{ACCEPTS_PER_TURN, Address, Application, Id, Log, Verdict, classify, escaped};
 use mio::Token;
 use std::fmt;
 use std::io;
@@ -116,7 +116,7 @@ where
         application: &mut A,
     ) {
         let Some(connection) = application.accept(self, listener, &peer) else {
-            debug!(%peer, "turned away");
+            debug!(peer = %escaped(&peer), "turned away");
             return;
         };
         match self.add(stream, connection) {
@@ -129,7 +129,7 @@ where
                 application.opened(self, id);
             }
             // That connection's problem alone (FAULTS 8).
-            Err(refused) => warn!(%peer, error = %refused, "cannot serve"),
+            Err(refused) => warn!(peer = %escaped(&peer), error = %refused, "cannot serve"),
         }
     }
 }

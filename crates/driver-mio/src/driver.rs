@@ -127,6 +127,7 @@ impl<P: Protocol, L: Layer> Driver<P, L> {
         })?;
         if let Some(Slot::Connection(entry)) = self.table.get_mut(id) {
             entry.connecting = true;
+            entry.peer = tracing::enabled!(tracing::Level::DEBUG).then(|| Box::new(address.clone()));
         }
         Ok(id)
     }
@@ -221,7 +222,7 @@ impl<P: Protocol, L: Layer> Driver<P, L> {
         self.files.len()
     }
 
-    /// The protocol of a connection, to look at.
+    /// A connection, to look at.
     pub fn connection(&self, id: Id) -> Option<&Connection<P, L>> {
         match self.table.get(id)? {
             Slot::Connection(entry) => Some(&entry.connection),

@@ -23,7 +23,7 @@ pub(crate) fn blocked(error: &io::Error) -> Blocked {
 
 /// An address that could not be listened on, or connected to, and the way out.
 #[derive(Debug, Error)]
-#[error("cannot {what} {address}: {}{}", words(source), advice(source))]
+#[error("cannot {what} {address}: {}{}", words(source), advice(address, source))]
 pub struct AddressError {
     pub(crate) what: &'static str,
     /// Which address.
@@ -59,13 +59,23 @@ fn words(error: &io::Error) -> String {
 
 /// What to do about it (row E10).
 #[expect(clippy::wildcard_enum_match_arm, reason = "the list of kinds is the standard library's, and open")]
-fn advice(error: &io::Error) -> &'static str {
+fn advice(address: &Address, error: &io::Error) -> &'static str {
+    let unix = matches!(address, Address::Unix(_));
     match error.kind() {
+        io::ErrorKind::AddrInUse if unix => {
+            "; stop the program that has it, remove the file if none has, or take another path"
+        }
         io::ErrorKind::AddrInUse => "; stop the program that has it, or take another port (0 picks a free one)",
         io::ErrorKind::AddrNotAvailable => "; this machine has no such address, 127.0.0.1 it always has",
-        io::ErrorKind::PermissionDenied => "; ports below 1024 and foreign directories need privileges, take another",
+        io::ErrorKind::PermissionDenied if unix => {
+            "; its directory or the socket is not ours to use, take another path"
+        }
+        io::ErrorKind::PermissionDenied => "; ports below 1024 need privileges, take another",
+        io::ErrorKind::ConnectionRefused if unix => "; nobody listens there, start the server first or check the path",
         io::ErrorKind::ConnectionRefused => "; nobody listens there, start the server first or check the port",
         io::ErrorKind::NotFound => "; there is no such path, create its directory or start the server first",
+        io::ErrorKind::WouldBlock => "; the server accepts nobody at the moment, try again",
+        io::ErrorKind::InvalidInput if unix => "; the path of a socket has 107 bytes at most, take a shorter one",
         _ => "",
     }
 }
@@ -96,5 +106,23 @@ mod tests {
             "cannot listen on 127.0.0.1:2525: address already in use; \
              stop the program that has it, or take another port (0 picks a free one)"
         );
+    }
+
+    #[test]
+    fn e10_advice_is_about_paths_where_the_address_is_one() {
+        let say = |errno: Errno| {
+            let address = "unix:/run/x.sock".parse().unwrap();
+            AddressError { what: "listen on", address, source: errno.into() }.to_string()
+        };
+        for (errno, way_out) in [
+            (Errno::ADDRINUSE, "remove the file"),
+            (Errno::CONNREFUSED, "check the path"),
+            (Errno::ACCESS, "take another path"),
+            (Errno::AGAIN, "try again"),
+            (Errno::INVAL, "107 bytes"),
+        ] {
+            let text = say(errno);
+            assert!(text.contains("unix:/run/x.sock") && text.contains(way_out) && !text.contains("port"), "{text}");
+        }
     }
 }

@@ -22,7 +22,7 @@
 //! Other Unix systems are expected to work.
 
 #[cfg(not(unix))]
-compile_error!("drywire-driver-mio serves Unix descriptors; on other systems use the tokio or the smol driver");
+compile_error!("drywire-driver-mio serves Unix descriptors; it does not build for other systems");
 
 mod accept;
 mod config;
@@ -69,7 +69,8 @@ where
     driver.run(application)
 }
 
-/// Connects to `address` and runs the connection to its end.
+/// Connects to `address` and runs the connection to its end. That end is what is
+/// returned; the application's `closed` is not called for it.
 ///
 /// # Errors
 /// As [`serve`]. That nobody answers is not an error here but the reason in the report.
@@ -89,8 +90,9 @@ where
     finish(driver, id, application)
 }
 
-/// Runs one connection on a stream that is open already, to its end. Who opened
-/// the stream makes no difference.
+/// Runs one connection on a stream that is open already, to its end, which is what
+/// is returned; the application's `closed` is not called for it. Who opened the
+/// stream makes no difference.
 ///
 /// # Errors
 /// The poller's.

@@ -7,7 +7,7 @@ use mio::net::{TcpListener, UnixListener};
 use mio::{Interest, Registry, Token};
 use rustix::net::listen;
 use std::io;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 /// Connections that may wait to be accepted; the kernel cuts it to its own bound
@@ -27,8 +27,23 @@ pub(crate) struct Listener {
 #[derive(Debug)]
 enum Socket {
     Tcp(TcpListener),
-    /// The path is removed with the listener that made it.
-    Unix(UnixListener, Option<PathBuf>),
+    /// The file is removed with the listener that made it.
+    Unix(UnixListener, Option<SocketFile>),
+}
+
+/// The file a Unix listener made: this one, not its name alone.
+#[derive(Debug, PartialEq, Eq)]
+struct SocketFile {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+impl SocketFile {
+    fn at(path: &Path) -> Option<SocketFile> {
+        let data = std::fs::symlink_metadata(path).ok()?;
+        Some(SocketFile { path: path.to_owned(), device: data.dev(), inode: data.ino() })
+    }
 }
 
 impl Listener {
@@ -37,7 +52,7 @@ impl Listener {
             Address::Tcp(address) => TcpListener::bind(*address).map(Socket::Tcp),
             Address::Unix(Some(path)) => {
                 remove_stale(path);
-                UnixListener::bind(path).map(|socket| Socket::Unix(socket, Some(path.clone())))
+                UnixListener::bind(path).map(|socket| Socket::Unix(socket, SocketFile::at(path)))
             }
             Address::Unix(None) | Address::Pair => Err(io::Error::from(io::ErrorKind::InvalidInput)),
         };
@@ -100,8 +115,11 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        if let Socket::Unix(_, Some(path)) = &self.socket {
-            let _ = std::fs::remove_file(path);
+        if let Socket::Unix(_, Some(file)) = &self.socket {
+            // Somebody may have put another there since: it is theirs.
+            if SocketFile::at(&file.path).as_ref() == Some(file) {
+                let _ = std::fs::remove_file(&file.path);
+            }
         }
     }
 }
@@ -123,10 +141,13 @@ impl From<std::os::unix::net::UnixListener> for Listener {
 /// Removes a socket file that nobody listens on: what a killed server leaves.
 fn remove_stale(path: &Path) {
     // What is no socket refuses connections as well, and is not ours to remove.
-    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|data| data.file_type().is_socket());
-    let refused = std::os::unix::net::UnixStream::connect(path)
-        .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
-    if is_socket && refused {
+    if !std::fs::symlink_metadata(path).is_ok_and(|data| data.file_type().is_socket()) {
+        return;
+    }
+    // Never waits: a server whose backlog is full is alive.
+    let refused =
+        mio::net::UnixStream::connect(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
+    if refused {
         let _ = std::fs::remove_file(path);
     }
 }

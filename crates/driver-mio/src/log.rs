@@ -11,8 +11,8 @@ use tracing::{Level, debug, warn};
 pub(crate) fn report_unfinished<E: fmt::Display>(id: Id, stream: &Stream, report: &CloseReport<E>) {
     warn!(
         %id,
-        peer = stream.peer_address().as_ref().map(escaped),
-        reason = escaped(&report.reason),
+        peer = stream.peer_address().as_ref().map(escaped).map(display),
+        reason = %escaped(&report.reason),
         sent = report.counters.sent,
         unsent = report.counters.unsent,
         "not finished at the shutdown"
@@ -28,8 +28,8 @@ pub(crate) fn log_close<E: fmt::Display>(id: Id, peer: Option<&Address>, report:
     let counters = report.counters;
     debug!(
         %id,
-        peer = peer.map(escaped),
-        reason = escaped(&report.reason),
+        peer = peer.map(escaped).map(display),
+        reason = %escaped(&report.reason),
         received = counters.received,
         sent = counters.sent,
         discarded = counters.discarded,

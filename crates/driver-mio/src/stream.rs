@@ -321,7 +321,7 @@ fn with_io_slices<T>(slices: &[&[u8]], write: impl FnOnce(&[IoSlice<'_>]) -> T) 
     write(&iov[..slices.len()])
 }
 
-/// The stream is made non-blocking when it is added to a driver.
+/// The stream is made non-blocking.
 impl From<std::net::TcpStream> for Stream {
     fn from(stream: std::net::TcpStream) -> Stream {
         // A descriptor that cannot be made non-blocking is no open socket; its
@@ -331,7 +331,7 @@ impl From<std::net::TcpStream> for Stream {
     }
 }
 
-/// The stream is made non-blocking when it is added to a driver.
+/// The stream is made non-blocking.
 impl From<std::os::unix::net::UnixStream> for Stream {
     fn from(stream: std::os::unix::net::UnixStream) -> Stream {
         let _ = stream.set_nonblocking(true);

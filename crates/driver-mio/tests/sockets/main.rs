@@ -24,6 +24,7 @@ mod handles;
 mod harness;
 mod interest;
 mod large;
+mod log;
 mod pairs;
 mod peer;
 mod poller;

@@ -121,3 +121,28 @@ fn connecting_to_nothing_is_told_at_once_and_names_the_path() {
     }
     assert!(driver.is_done());
 }
+
+/// A server whose backlog is full is alive, and the probe does not wait for it.
+#[test]
+fn e10_socket_of_a_busy_server_is_in_use_at_once() {
+    use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, bind, listen, socket};
+    let (_dir, path) = place();
+    let busy = socket(AddressFamily::UNIX, SocketType::STREAM, None).unwrap();
+    bind(&busy, &SocketAddrUnix::new(&path).unwrap()).unwrap();
+    listen(&busy, 0).unwrap();
+    let _waiting = UnixStream::connect(&path).unwrap();
+    let mut driver = Driver::<LineEcho>::new(Config::default()).unwrap();
+    let error = driver.listen(&Address::Unix(Some(path.clone()))).unwrap_err();
+    assert_eq!(error.source.kind(), ErrorKind::AddrInUse);
+    assert!(path.exists());
+}
+
+#[test]
+fn socket_of_a_successor_stays_when_the_first_server_ends() {
+    let (_dir, path) = place();
+    let (first, _) = listening(&path);
+    fs::remove_file(&path).unwrap();
+    let (_second, _) = listening(&path);
+    drop(first);
+    assert!(UnixStream::connect(&path).is_ok(), "the second still listens there");
+}
