@@ -7,7 +7,9 @@ use crate::args::Connect;
 use crate::relay::{Command, Event, Relay};
 use crate::say;
 use drywire_core::{CloseReport, Connection, Limit, Limits, Protocol, Reason, TransportError};
-use drywire_driver_mio::{Address, AddressError, Application, Config, Descriptor, Driver, Id, SendError, Stream};
+use drywire_driver_mio::{
+    Address, AddressError, Application, Config, Descriptor, Driver, Id, Quiet, SendError, Stream,
+};
 use std::convert::Infallible;
 use std::io::{self, IsTerminal};
 use std::time::Duration;
@@ -41,10 +43,20 @@ pub(crate) fn run(args: &Connect) -> Result<(), ConnectError> {
         driver.wait(None)?;
         driver.dispatch(&mut client).map_err(io::Error::from)?;
         if let State::Ended(result) = client.state {
+            // Nothing more is said or heard; this is for the reports in the log.
+            driver.close(server);
+            driver.close(standard);
+            for _ in 0..LAST_ROUNDS {
+                driver.wait(Some(Duration::ZERO))?;
+                driver.dispatch(&mut Quiet).map_err(io::Error::from)?;
+            }
             return result;
         }
     }
 }
+
+/// One for what is asked, one for what comes of it. What is stuck then stays so.
+const LAST_ROUNDS: usize = 2;
 
 struct Client {
     address: Address,

@@ -53,7 +53,12 @@ where
     print_address(&address).map_err(ServeError::Output)?;
     say(format_args!("try it:  {} connect {address}   then type  {try_it}", program()));
 
-    let limits = Limits { idle_ms: args.idle_timeout, ..P::LIMITS };
+    // A peer that takes nothing is one on which nothing moves, whatever it is owed.
+    let stall_ms = match args.idle_timeout {
+        0 => P::LIMITS.stall_ms,
+        idle_ms => idle_ms.min(P::LIMITS.stall_ms),
+    };
+    let limits = Limits { idle_ms: args.idle_timeout, stall_ms, ..P::LIMITS };
     let mut server = Server { protocol, limits, drain_timeout, stop: Stop::No, unfinished: 0 };
     driver.run(&mut server)?;
     if server.unfinished > 0 {

@@ -100,7 +100,7 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// 1 MiB: sixteen reads, or a few full socket buffers of a file.
+    /// 1 MiB: sixteen of the largest reads, or a few full socket buffers of a file.
     pub const DEFAULT: Budget = Budget::bytes(1 << 20);
 
     /// What an action costs beside its bytes, so that small ones run out too.

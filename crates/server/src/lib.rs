@@ -1,8 +1,8 @@
 //! What every drywire server needs and no driver writes twice.
 //!
 //! This crate never opens a socket, never reads a clock and never starts a
-//! thread. Time comes in as input and decisions go out as values, so the
-//! simulator runs the same code as the drivers. It logs nothing either: it says
+//! thread. Time comes in as input and decisions go out as values, so a
+//! simulation runs the same code as the drivers. It logs nothing either: it says
 //! whether something is worth a line.
 //!
 //! - [`application`]: what a server's own code implements.
