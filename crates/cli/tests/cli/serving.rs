@@ -141,6 +141,17 @@ fn fault_6_idle_timeout_closes_a_silent_connection_and_no_other() {
 }
 
 #[test]
+fn fault_3_idle_timeout_counts_for_a_peer_that_takes_nothing() {
+    let root = tempfile::tempdir().unwrap();
+    std::fs::File::create(root.path().join("big")).unwrap().set_len(1 << 30).unwrap();
+    let root = root.path().to_str().unwrap();
+    let server = Server::start(&["dialog", "--log", "debug", "--idle-timeout", "300ms", "--root", root]);
+    let mut peer = server.connect();
+    peer.write_all(b"GET big\n").unwrap();
+    server.program.stderr.wait_for("the peer stopped taking output");
+}
+
+#[test]
 fn fault_56_nobody_reading_what_is_printed_stops_no_server() {
     let nobody_reads = || std::io::pipe().unwrap().1;
     let directory = tempfile::tempdir().unwrap();
@@ -170,4 +181,13 @@ fn fault_71_one_close_line_per_connection_without_a_byte_of_the_peer() {
     let log = server.program.stderr.text();
     assert_eq!(log.matches("closed").count(), 1, "{log}");
     assert!(!log.contains(['\x1b', '\r']) && !log.contains("secret") && !log.contains("EVIL"), "{log}");
+}
+
+#[test]
+fn e9_client_logs_one_close_line_too() {
+    let server = Server::start(&["line-echo"]);
+    let mut client = Program::start(server.client(&["--log", "debug"]).stdin(Stdio::piped()));
+    client.stdin().write_all(b"quit\n").unwrap();
+    let log = client.exits_with(0);
+    assert_eq!(log.matches(&format!("peer={}", server.address)).count(), 1, "{log}");
 }
