@@ -143,7 +143,7 @@ fn fault_6_idle_timeout_closes_a_silent_connection_and_no_other() {
 #[test]
 fn fault_3_idle_timeout_counts_for_a_peer_that_takes_nothing() {
     let root = tempfile::tempdir().unwrap();
-    std::fs::File::create(root.path().join("big")).unwrap().set_len(1 << 30).unwrap();
+    fs::File::create(root.path().join("big")).unwrap().set_len(1 << 30).unwrap();
     let root = root.path().to_str().unwrap();
     let server = Server::start(&["dialog", "--log", "debug", "--idle-timeout", "300ms", "--root", root]);
     let mut peer = server.connect();
