@@ -19,7 +19,7 @@ pub(crate) struct Args {
     pub(crate) command: Command,
 }
 
-const EXIT_STATUS: &str = "Exit status: 0 when all went well, 1 after a failure, 2 for a wrong command line.";
+const EXIT_STATUS: &str = "Exit status: 0 when it did what it was told, 1 after a failure, 2 for a wrong command line.";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {

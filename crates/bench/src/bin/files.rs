@@ -1,10 +1,12 @@
 //! Server CPU for sending one large file, peer against peer in the same run.
 //!
 //! ```text
-//! files [runs=5] [mib=1024] [dir=/dev/shm/drywire-files] NAME:http|dialog:COMMAND…
+//! files [runs=5] [mib=1024] [dir=DIR] NAME:http|dialog:COMMAND…
 //! ```
 //!
-//! `{port}` and `{dir}` in a command are replaced. Each server is started once;
+//! The file is made below DIR, the system's folder for temporary files by default; on
+//! a disk in memory the disk is out of the figure. `{port}` and `{dir}` in a command
+//! are replaced. Each server is started once;
 //! in each run each of them sends the file once, in turn, to a client that
 //! discards it inside the kernel. The CPU time is the server process's own, from
 //! the scheduler's books, user and system. The first peer is the reference.
@@ -51,7 +53,8 @@ fn main() -> ExitCode {
 }
 
 fn measure() -> Result<()> {
-    let (mut runs, mut mib, mut dir, mut specs) = (5, 1024, "/dev/shm/drywire-files".to_owned(), Vec::new());
+    let default = std::env::temp_dir().join("drywire-files");
+    let (mut runs, mut mib, mut dir, mut specs) = (5, 1024, default.to_string_lossy().into_owned(), Vec::new());
     for argument in std::env::args().skip(1) {
         match argument.split_once('=') {
             Some(("runs", n)) => runs = n.parse()?,

@@ -157,7 +157,7 @@ fn output_of_many_messages_leaves_in_one_write() {
 
 /// DESIGN 4.3, product target: 400 bytes per idle connection, the driver's part included.
 #[test]
-fn size_of_a_line_echo_connection() {
+fn connection_that_is_idle_is_small() {
     #[derive(Debug)]
     struct LineEcho {
         _scanned: usize,
