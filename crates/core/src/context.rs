@@ -245,7 +245,8 @@ impl<'a, P: Protocol> Context<'a, P> {
     ///
     /// # Errors
     /// [`Stop::Limit`] when one call queues more than
-    /// [`Limits::files`](crate::Limits::files) parts; [`Stop::Misuse`] when the file is not the one at hand, or ends before the range.
+    /// [`Limits::files`](crate::Limits::files) parts; [`Stop::Misuse`] when the file
+    /// is not the one at hand, or ends before the range.
     pub fn stream_file(&mut self, id: FileId, offset: u64, len: u64) -> Result<(), Stop<P::Error>> {
         let whole = match self.opened {
             Some(Opened { id: at_hand, result: Ok(whole) }) if at_hand == id => whole,

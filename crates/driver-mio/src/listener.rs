@@ -1,7 +1,7 @@
 //! Listening sockets.
 
 use crate::io_error::AddressError;
-use crate::stream::{Kind, Stream};
+use crate::stream::{Kind, Stream, unix_address};
 use drywire_server::{Address, Backoff};
 use mio::net::{TcpListener, UnixListener};
 use mio::{Interest, Registry, Token};
@@ -98,7 +98,7 @@ impl Listener {
             }
             Socket::Unix(socket, _) => {
                 let (stream, peer) = socket.accept()?;
-                Ok((Stream(Kind::Unix(stream)), Address::Unix(peer.as_pathname().map(Path::to_owned))))
+                Ok((Stream(Kind::Unix(stream)), unix_address(&peer)))
             }
         }
     }
@@ -106,9 +106,7 @@ impl Listener {
     pub(crate) fn local_address(&self) -> io::Result<Address> {
         match &self.socket {
             Socket::Tcp(socket) => socket.local_addr().map(Address::Tcp),
-            Socket::Unix(socket, _) => {
-                socket.local_addr().map(|address| Address::Unix(address.as_pathname().map(Path::to_owned)))
-            }
+            Socket::Unix(socket, _) => socket.local_addr().map(|address| unix_address(&address)),
         }
     }
 }

@@ -157,9 +157,7 @@ impl Stream {
     pub(crate) fn peer_address(&self) -> Option<Address> {
         match &self.0 {
             Kind::Tcp(stream) => stream.peer_addr().ok().map(Address::Tcp),
-            Kind::Unix(stream) => {
-                stream.peer_addr().ok().map(|address| Address::Unix(address.as_pathname().map(Path::to_owned)))
-            }
+            Kind::Unix(stream) => stream.peer_addr().ok().map(|address| unix_address(&address)),
             Kind::Pair(_) => Some(Address::Pair),
         }
     }
@@ -291,6 +289,11 @@ impl Side {
         let mut fds = [PollFd::new(&self.pipe, flags)];
         matches!(retry_on_intr(|| poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))), Ok(1..))
     }
+}
+
+/// The end of a Unix socket in our words.
+pub(crate) fn unix_address(address: &std::os::unix::net::SocketAddr) -> Address {
+    Address::Unix(address.as_pathname().map(Path::to_owned))
 }
 
 /// SIGPIPE would kill a process that did not ignore it (FAULTS 56).

@@ -6,9 +6,8 @@
 //!
 //! The file is made below DIR, the system's folder for temporary files by default; on
 //! a disk in memory the disk is out of the figure. `{port}` and `{dir}` in a command
-//! are replaced. Each server is started once;
-//! in each run each of them sends the file once, in turn, to a client that
-//! discards it inside the kernel. The CPU time is the server process's own, from
+//! are replaced. Each server is started once; in each run each of them sends the
+//! file once, in turn, to a client that discards it inside the kernel. The CPU time is the server process's own, from
 //! the scheduler's books, user and system. The first peer is the reference.
 //!
 //! On one core (`taskset -c 1`) server and client take turns, and the figure does
