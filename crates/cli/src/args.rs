@@ -45,6 +45,9 @@ pub(crate) struct Serve {
     /// The directory that dialog serves files from [default: the current directory]
     #[arg(long, value_name = "DIR")]
     pub(crate) root: Option<PathBuf>,
+    /// What it runs on: the protocol is the same
+    #[arg(long, value_enum, default_value_t = Driver::Mio)]
+    pub(crate) driver: Driver,
     /// Close a connection on which nothing moves for this long: 30s, 5min, …, or none
     #[arg(long, value_name = "DURATION", default_value = "none", value_parser = idle_ms)]
     pub(crate) idle_timeout: u32,
@@ -61,6 +64,16 @@ pub(crate) enum Protocol {
     LineEcho,
     /// GET, SIZE, NOOP and QUIT, for the files below a directory
     Dialog,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Driver {
+    /// mio, on this thread
+    Mio,
+    /// tokio's current-thread runtime
+    Tokio,
+    /// async-io, the reactor of smol
+    Smol,
 }
 
 /// Connects to a server: sends standard input, prints what comes back.

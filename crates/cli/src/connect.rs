@@ -8,7 +8,7 @@ use crate::relay::{Command, Event, Relay};
 use crate::say;
 use drywire_core::{CloseReport, Connection, Limit, Limits, Protocol, Reason, TransportError};
 use drywire_driver_mio::{
-    Address, AddressError, Application, Config, Descriptor, Driver, Id, Quiet, SendError, Stream,
+    Address, AddressError, Application, Config, Descriptor, Driver, Id, Mio, Quiet, SendError, Stream, Worker,
 };
 use std::convert::Infallible;
 use std::io::{self, IsTerminal};
@@ -41,14 +41,14 @@ pub(crate) fn run(args: &Connect) -> Result<(), ConnectError> {
     let mut client = Client { address, server, standard, state: State::Connecting, input: Input::Open };
     loop {
         driver.wait(None)?;
-        driver.dispatch(&mut client).map_err(io::Error::from)?;
+        driver.dispatch(&mut client);
         if let State::Ended(result) = client.state {
             // Nothing more is said or heard; this is for the reports in the log.
             driver.close(server);
             driver.close(standard);
             for _ in 0..LAST_ROUNDS {
                 driver.wait(Some(Duration::ZERO))?;
-                driver.dispatch(&mut Quiet).map_err(io::Error::from)?;
+                driver.dispatch(&mut Quiet);
             }
             return result;
         }
@@ -105,12 +105,12 @@ impl Client {
     }
 }
 
-impl Application<Driver<Relay>, Relay> for Client {
-    fn accept(&mut self, _: &mut Driver<Relay>, _: Id, _: &Address) -> Option<Connection<Relay>> {
+impl Application<Mio, Relay> for Client {
+    fn accept(&mut self, _: &mut Worker<Relay>, _: Id, _: &Address) -> Option<Connection<Relay>> {
         None // nothing listens
     }
 
-    fn opened(&mut self, driver: &mut Driver<Relay>, id: Id) {
+    fn opened(&mut self, driver: &mut Worker<Relay>, id: Id) {
         debug_assert_eq!(id, self.server);
         self.state = State::Connected;
         if io::stdin().is_terminal() {
@@ -119,7 +119,7 @@ impl Application<Driver<Relay>, Relay> for Client {
         pass(driver, self.standard, Command::Resume);
     }
 
-    fn event(&mut self, driver: &mut Driver<Relay>, id: Id, event: Event) {
+    fn event(&mut self, driver: &mut Worker<Relay>, id: Id, event: Event) {
         let from_server = id == self.server;
         let other = if from_server { self.standard } else { self.server };
         match event {
@@ -139,7 +139,7 @@ impl Application<Driver<Relay>, Relay> for Client {
         }
     }
 
-    fn closed(&mut self, _: &mut Driver<Relay>, id: Id, report: CloseReport<Infallible>) {
+    fn closed(&mut self, _: &mut Worker<Relay>, id: Id, report: CloseReport<Infallible>) {
         if id == self.server {
             let error = self.why_server_closed(report.reason);
             return self.end(Err(error));
@@ -165,7 +165,7 @@ impl Application<Driver<Relay>, Relay> for Client {
     }
 }
 
-fn pass(driver: &mut Driver<Relay>, to: Id, command: Command) {
+fn pass(driver: &mut Worker<Relay>, to: Id, command: Command) {
     match driver.send(to, command) {
         Ok(()) => {}
         // Its report is on its way.

@@ -1,10 +1,10 @@
 //! `drywire serve`: one protocol on one address, until a signal.
 
-use crate::args::{Protocol, Serve};
+use crate::args::{Driver, Protocol, Serve};
 use crate::{say, signals};
 use drywire_core::{CloseReport, Connection, Limits};
-use drywire_driver_mio::{Address, AddressError, Application, Config, Driver, Id, Interest, SourceEvent};
 use drywire_protocols::{ByteEcho, Dialog, LineEcho};
+use drywire_server::{Address, AddressError, Application, Config, Id, Interest, Net, SourceEvent, Worker};
 use std::fmt;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -44,30 +44,28 @@ where
     P: drywire_core::Protocol<Error: fmt::Display>,
     F: FnMut() -> P,
 {
-    let drain_timeout = args.drain_timeout;
-    let mut driver = Driver::new(Config { root, drain_timeout, ..Config::default() })?;
-    // Before the address is printed: whoever reads it may send a signal next.
-    driver.register(signals::catch()?, Interest::READABLE, None)?;
-    let listener = driver.listen(&args.listen)?;
-    let address = driver.local_address(listener).expect("it listens");
-    print_address(&address).map_err(ServeError::Output)?;
-    say(format_args!("try it:  {} connect {address}   then type  {try_it}", program()));
-
-    // A peer that takes nothing is one on which nothing moves, whatever it is owed.
-    let stall_ms = match args.idle_timeout {
-        0 => P::LIMITS.stall_ms,
-        idle_ms => idle_ms.min(P::LIMITS.stall_ms),
-    };
-    let limits = Limits { idle_ms: args.idle_timeout, stall_ms, ..P::LIMITS };
-    let mut server = Server { protocol, limits, drain_timeout, stop: Stop::No, unfinished: 0 };
-    driver.run(&mut server)?;
-    if server.unfinished > 0 {
-        say(format_args!("stopped; {} did not finish", connections(server.unfinished)));
+    let config = Config { root, drain_timeout: args.drain_timeout, ..Config::default() };
+    let mut server = Server::new(args, protocol);
+    match args.driver {
+        Driver::Mio => {
+            let mut driver = drywire_driver_mio::Driver::new(config)?;
+            server.open(&mut driver, &args.listen, try_it)?;
+            driver.run(&mut server)?;
+        }
+        Driver::Tokio => tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+            let mut driver = drywire_driver_tokio::Driver::new(config)?;
+            server.open(&mut driver, &args.listen, try_it)?;
+            driver.run(&mut server).await;
+            Ok::<(), ServeError>(())
+        })?,
+        Driver::Smol => async_io::block_on(async {
+            let mut driver = drywire_driver_smol::Driver::new(config)?;
+            server.open(&mut driver, &args.listen, try_it)?;
+            driver.run(&mut server).await;
+            Ok::<(), ServeError>(())
+        })?,
     }
-    match server.stop {
-        Stop::Failed(error) => Err(ServeError::Listener(error)),
-        Stop::No | Stop::Asked => Ok(()),
-    }
+    server.finish()
 }
 
 struct Server<F> {
@@ -79,6 +77,39 @@ struct Server<F> {
     unfinished: usize,
 }
 
+impl<P: drywire_core::Protocol, F: FnMut() -> P> Server<F> {
+    fn new(args: &Serve, protocol: F) -> Server<F> {
+        // A peer that takes nothing is one on which nothing moves, whatever it is owed.
+        let stall_ms = match args.idle_timeout {
+            0 => P::LIMITS.stall_ms,
+            idle_ms => idle_ms.min(P::LIMITS.stall_ms),
+        };
+        let limits = Limits { idle_ms: args.idle_timeout, stall_ms, ..P::LIMITS };
+        Server { protocol, limits, drain_timeout: args.drain_timeout, stop: Stop::No, unfinished: 0 }
+    }
+
+    /// Catches signals, listens, and says where.
+    fn open<N: Net>(&self, worker: &mut Worker<P, (), N>, at: &Address, try_it: &str) -> Result<(), ServeError> {
+        // Before the address is printed: whoever reads it may send a signal next.
+        worker.register(signals::catch()?, Interest::READABLE, None)?;
+        let listener = worker.listen(at)?;
+        let address = worker.local_address(listener).expect("it listens");
+        print_address(&address).map_err(ServeError::Output)?;
+        say(format_args!("try it:  {} connect {address}   then type  {try_it}", program()));
+        Ok(())
+    }
+
+    fn finish(self) -> Result<(), ServeError> {
+        if self.unfinished > 0 {
+            say(format_args!("stopped; {} did not finish", connections(self.unfinished)));
+        }
+        match self.stop {
+            Stop::Failed(error) => Err(ServeError::Listener(error)),
+            Stop::No | Stop::Asked => Ok(()),
+        }
+    }
+}
+
 enum Stop {
     No,
     Asked,
@@ -86,16 +117,17 @@ enum Stop {
     Failed(String),
 }
 
-impl<P, F> Application<Driver<P>, P> for Server<F>
+impl<N, P, F> Application<N, P> for Server<F>
 where
+    N: Net,
     P: drywire_core::Protocol<Error: fmt::Display>,
     F: FnMut() -> P,
 {
-    fn accept(&mut self, _: &mut Driver<P>, _: Id, _: &Address) -> Option<Connection<P>> {
+    fn accept(&mut self, _: &mut Worker<P, (), N>, _: Id, _: &Address) -> Option<Connection<P>> {
         Some(Connection::new((self.protocol)()).with_limits(self.limits))
     }
 
-    fn closed(&mut self, _: &mut Driver<P>, _: Id, report: CloseReport<P::Error>) {
+    fn closed(&mut self, _: &mut Worker<P, (), N>, _: Id, report: CloseReport<P::Error>) {
         match self.stop {
             Stop::No => {}
             Stop::Asked | Stop::Failed(_) => self.unfinished += usize::from(report.reason.is_abort()),
@@ -103,17 +135,17 @@ where
     }
 
     /// The first signal drains, the second ends the drain (FAULTS 57).
-    fn source(&mut self, driver: &mut Driver<P>, id: Id, _: SourceEvent) {
-        let signals = driver.source(id).map_or(0, signals::take);
+    fn source(&mut self, worker: &mut Worker<P, (), N>, id: Id, _: SourceEvent) {
+        let signals = worker.source(id).map_or(0, signals::take);
         for _ in 0..signals {
-            driver.shutdown();
+            worker.shutdown();
         }
         if signals == 0 || !matches!(self.stop, Stop::No) {
             return;
         }
         self.stop = Stop::Asked;
-        if signals == 1 && !driver.is_empty() && !self.drain_timeout.is_zero() {
-            let open = connections(driver.len());
+        if signals == 1 && !worker.is_empty() && !self.drain_timeout.is_zero() {
+            let open = connections(worker.len());
             let within = match self.drain_timeout {
                 Duration::MAX => String::new(),
                 timeout => format!(" within {}", humantime::format_duration(timeout)),
@@ -122,9 +154,9 @@ where
         }
     }
 
-    fn listener_failed(&mut self, driver: &mut Driver<P>, _: Id, error: &io::Error) {
+    fn listener_failed(&mut self, worker: &mut Worker<P, (), N>, _: Id, error: &io::Error) {
         self.stop = Stop::Failed(error.to_string());
-        driver.shutdown();
+        worker.shutdown();
     }
 }
 

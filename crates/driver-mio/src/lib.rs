@@ -24,30 +24,21 @@
 #[cfg(not(unix))]
 compile_error!("drywire-driver-mio serves Unix descriptors; it does not build for other systems");
 
-mod accept;
-mod config;
-mod dispatch;
 mod driver;
-pub mod files;
-mod io_error;
-mod listener;
-mod log;
-mod slot;
-mod sources;
+mod net;
 mod stream;
-mod transport;
 
-pub use accept::ListenSocket;
-pub use config::Config;
-pub use dispatch::DispatchError;
-pub use driver::Driver;
-pub use drywire_server::{Accept, Address, Application, Handle, Id, SendError, ServerHandle, SourceEvent};
-pub use io_error::AddressError;
-pub use mio::Interest;
+pub use driver::{Driver, Worker};
+pub use drywire_server::{
+    Accept, Address, AddressError, Application, Config, Handle, Id, Interest, Quiet, SendError, ServerHandle,
+    SourceEvent, SystemCalls,
+};
+pub use net::{ListenSocket, Mio, Watched};
 pub use stream::{Descriptor, Stream};
 
 use drywire_core::layer::Layer;
 use drywire_core::{CloseReport, Connection, Protocol};
+use drywire_server::Watch;
 use std::fmt;
 use std::io;
 
@@ -62,7 +53,7 @@ pub fn serve<P, L, A>(address: &Address, config: Config, application: &mut A) ->
 where
     P: Protocol<Error: fmt::Display>,
     L: Layer,
-    A: Application<Driver<P, L>, P, L>,
+    A: Application<Mio, P, L>,
 {
     let mut driver = Driver::new(config)?;
     driver.listen(address).map_err(io::Error::other)?;
@@ -83,7 +74,7 @@ pub fn connect<P, L, A>(
 where
     P: Protocol<Error: fmt::Display>,
     L: Layer,
-    A: Application<Driver<P, L>, P, L>,
+    A: Application<Mio, P, L>,
 {
     let mut driver = Driver::new(config)?;
     let id = driver.connect(address, connection).map_err(io::Error::other)?;
@@ -105,78 +96,25 @@ pub fn drive<P, L, A>(
 where
     P: Protocol<Error: fmt::Display>,
     L: Layer,
-    A: Application<Driver<P, L>, P, L>,
+    A: Application<Mio, P, L>,
 {
     let mut driver = Driver::new(config)?;
     let id = driver.add(stream, connection)?;
     finish(driver, id, application)
 }
 
-/// An application that lets nobody in and hears nothing: for [`connect`] and
-/// [`drive`] with a protocol that needs no application.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Quiet;
-
-impl<D: ?Sized, P: Protocol, L: Layer> Application<D, P, L> for Quiet {
-    fn accept(&mut self, _: &mut D, _: Id, _: &Address) -> Option<Connection<P, L>> {
-        None
-    }
-}
-
 fn finish<P, L, A>(mut driver: Driver<P, L>, id: Id, application: &mut A) -> io::Result<CloseReport<P::Error>>
 where
     P: Protocol<Error: fmt::Display>,
     L: Layer,
-    A: Application<Driver<P, L>, P, L>,
+    A: Application<Mio, P, L>,
 {
-    let mut watch = Watch { application, id, report: None };
+    let mut watch = Watch::new(application, id);
     loop {
         driver.wait(None)?;
-        driver.dispatch(&mut watch)?;
-        if let Some(report) = watch.report.take() {
+        driver.dispatch(&mut watch);
+        if let Some(report) = watch.take_report() {
             return Ok(report);
         }
-    }
-}
-
-/// Passes everything on, and keeps the report of one connection.
-struct Watch<'a, A, E> {
-    application: &'a mut A,
-    id: Id,
-    report: Option<CloseReport<E>>,
-}
-
-impl<P, L, A> Application<Driver<P, L>, P, L> for Watch<'_, A, P::Error>
-where
-    P: Protocol,
-    L: Layer,
-    A: Application<Driver<P, L>, P, L>,
-{
-    fn accept(&mut self, driver: &mut Driver<P, L>, listener: Id, peer: &Address) -> Option<Connection<P, L>> {
-        self.application.accept(driver, listener, peer)
-    }
-
-    fn opened(&mut self, driver: &mut Driver<P, L>, id: Id) {
-        self.application.opened(driver, id);
-    }
-
-    fn event(&mut self, driver: &mut Driver<P, L>, id: Id, event: P::Event) {
-        self.application.event(driver, id, event);
-    }
-
-    fn closed(&mut self, driver: &mut Driver<P, L>, id: Id, report: CloseReport<P::Error>) {
-        if id == self.id {
-            self.report = Some(report);
-        } else {
-            self.application.closed(driver, id, report);
-        }
-    }
-
-    fn source(&mut self, driver: &mut Driver<P, L>, id: Id, event: SourceEvent) {
-        self.application.source(driver, id, event);
-    }
-
-    fn listener_failed(&mut self, driver: &mut Driver<P, L>, listener: Id, error: &io::Error) {
-        self.application.listener_failed(driver, listener, error);
     }
 }

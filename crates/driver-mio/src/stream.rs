@@ -2,19 +2,17 @@
 //! non-blocking to us, whatever they are to others.
 
 use drywire_server::Address;
+use drywire_unix::socket::{self, Mode as Call, receive, send_slices, with_io_slices};
 use mio::net::{TcpStream, UnixStream};
 use mio::unix::pipe::Receiver;
 use mio::{Interest, Registry, Token};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, OFlags, fcntl_getfl, fcntl_setfl, fstat};
 use rustix::io::{Errno, read, retry_on_intr, write, writev};
-use rustix::net::sockopt::set_socket_linger;
-use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, recv, send, sendmsg, shutdown};
+use rustix::net::{Shutdown, shutdown};
 use std::fmt;
-use std::io::{self, IoSlice};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
-use std::time::Duration;
 
 /// mio was built to use poll(2): no edges from the kernel, so reads go on until
 /// they would block, which is also what arms the descriptor again.
@@ -24,9 +22,13 @@ pub(crate) const POLL2: bool = cfg!(mio_unsupported_force_poll_poll);
 const PIPE_BUF: usize = 4096;
 
 /// A byte stream that a driver can serve.
-pub struct Stream(pub(crate) Kind);
+pub struct Stream {
+    kind: Kind,
+    /// Our direction is to end as soon as the stream is connected.
+    ends_later: bool,
+}
 
-pub(crate) enum Kind {
+enum Kind {
     Tcp(TcpStream),
     Unix(UnixStream),
     Pair(Box<Pair>),
@@ -35,7 +37,7 @@ pub(crate) enum Kind {
 /// Input and output as two descriptors. An absent input has ended; bytes for an
 /// absent output are a broken pipe.
 #[derive(Debug)]
-pub(crate) struct Pair {
+struct Pair {
     input: Option<Side>,
     output: Option<Side>,
 }
@@ -108,6 +110,18 @@ impl Descriptor {
 }
 
 impl Stream {
+    fn new(kind: Kind) -> Stream {
+        Stream { kind, ends_later: false }
+    }
+
+    /// A non-blocking socket with this address at its other end.
+    pub(crate) fn from_socket(fd: OwnedFd, peer: &Address) -> Stream {
+        Stream::new(match peer {
+            Address::Tcp(_) => Kind::Tcp(TcpStream::from_std(fd.into())),
+            Address::Unix(_) | Address::Pair => Kind::Unix(UnixStream::from_std(fd.into())),
+        })
+    }
+
     /// Two descriptors as one stream (rows H2, E9). Either may be absent, and
     /// both may be duplicates of one.
     ///
@@ -116,12 +130,12 @@ impl Stream {
     pub fn pair(input: Option<Descriptor>, output: Option<Descriptor>) -> io::Result<Stream> {
         let input = input.map(Descriptor::into_side).transpose()?;
         let output = output.map(Descriptor::into_side).transpose()?;
-        Ok(Stream(Kind::Pair(Box::new(Pair { input, output }))))
+        Ok(Stream::new(Kind::Pair(Box::new(Pair { input, output }))))
     }
 
     pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         let both = Interest::READABLE | Interest::WRITABLE;
-        match &mut self.0 {
+        match &mut self.kind {
             Kind::Tcp(stream) => registry.register(stream, token, both),
             Kind::Unix(stream) => registry.register(stream, token, both),
             Kind::Pair(pair) => {
@@ -139,7 +153,7 @@ impl Stream {
     /// Forgets the stream in the poller. What fails here failed because it was
     /// forgotten already, by a hang-up under poll(2).
     pub(crate) fn deregister(&mut self, registry: &Registry) {
-        let _ = match &mut self.0 {
+        let _ = match &mut self.kind {
             Kind::Tcp(stream) => registry.deregister(stream),
             Kind::Unix(stream) => registry.deregister(stream),
             Kind::Pair(pair) => {
@@ -155,25 +169,25 @@ impl Stream {
 
     /// Who is at the other end, while that is known.
     pub(crate) fn peer_address(&self) -> Option<Address> {
-        match &self.0 {
-            Kind::Tcp(stream) => stream.peer_addr().ok().map(Address::Tcp),
-            Kind::Unix(stream) => stream.peer_addr().ok().map(|address| unix_address(&address)),
+        match &self.kind {
+            Kind::Tcp(stream) => socket::peer_address(stream.as_fd()),
+            Kind::Unix(stream) => socket::peer_address(stream.as_fd()),
             Kind::Pair(_) => Some(Address::Pair),
         }
     }
 
     /// See [`drywire_core::Transport::short_read_exhausts`].
     pub(crate) fn short_read_exhausts(&self) -> bool {
-        match self.0 {
+        match self.kind {
             Kind::Tcp(_) | Kind::Unix(_) => !POLL2,
             Kind::Pair(_) => false,
         }
     }
 
     pub(crate) fn read(&self, slot: &mut [u8]) -> io::Result<usize> {
-        match &self.0 {
-            Kind::Tcp(stream) => stream.try_io(|| receive(stream.as_fd(), slot, RecvFlags::empty())),
-            Kind::Unix(stream) => stream.try_io(|| receive(stream.as_fd(), slot, RecvFlags::empty())),
+        match &self.kind {
+            Kind::Tcp(stream) => stream.try_io(|| receive(stream.as_fd(), slot, Call::NonBlocking)),
+            Kind::Unix(stream) => stream.try_io(|| receive(stream.as_fd(), slot, Call::NonBlocking)),
             Kind::Pair(pair) => match &pair.input {
                 Some(side) => side.pipe.try_io(|| side.read(slot)),
                 None => Ok(0),
@@ -182,10 +196,9 @@ impl Stream {
     }
 
     pub(crate) fn write(&self, slices: &[&[u8]], more: bool) -> io::Result<usize> {
-        let flags = if more { NO_SIGNAL.union(MORE) } else { NO_SIGNAL };
-        match &self.0 {
-            Kind::Tcp(stream) => stream.try_io(|| send_all(stream.as_fd(), slices, flags)),
-            Kind::Unix(stream) => stream.try_io(|| send_all(stream.as_fd(), slices, flags)),
+        match &self.kind {
+            Kind::Tcp(stream) => stream.try_io(|| send_slices(stream.as_fd(), slices, more, Call::NonBlocking)),
+            Kind::Unix(stream) => stream.try_io(|| send_slices(stream.as_fd(), slices, more, Call::NonBlocking)),
             Kind::Pair(pair) => match &pair.output {
                 Some(side) => side.pipe.try_io(|| side.write(slices)),
                 None => Err(Errno::PIPE.into()),
@@ -196,7 +209,7 @@ impl Stream {
     /// Lets `send` write to the descriptor, in whatever way it can, and tells it how
     /// many bytes it may write at most.
     pub(crate) fn write_with<T>(&self, send: impl FnOnce(BorrowedFd<'_>, u64) -> io::Result<T>) -> io::Result<T> {
-        match &self.0 {
+        match &self.kind {
             Kind::Tcp(stream) => stream.try_io(|| send(stream.as_fd(), u64::MAX)),
             Kind::Unix(stream) => stream.try_io(|| send(stream.as_fd(), u64::MAX)),
             Kind::Pair(pair) => match &pair.output {
@@ -211,37 +224,45 @@ impl Stream {
         }
     }
 
-    /// Ends our direction. False when it is still being connected: shutdown(2) would
-    /// give up on that, so it has to wait until the stream is writable. A peer that
-    /// is gone already will be noticed elsewhere.
-    pub(crate) fn half_close(&mut self, registry: &Registry) -> bool {
-        let _ = match &mut self.0 {
-            Kind::Tcp(stream) => {
-                if stream.peer_addr().is_err_and(|error| error.kind() == io::ErrorKind::NotConnected) {
-                    return false;
-                }
-                shutdown(&*stream, Shutdown::Write)
-            }
-            Kind::Unix(stream) => shutdown(&*stream, Shutdown::Write),
+    /// Ends our direction, now or when it is connected.
+    pub(crate) fn half_close(&mut self, registry: &Registry) {
+        self.ends_later = match &mut self.kind {
+            Kind::Tcp(stream) => !socket::half_close(stream.as_fd()),
+            Kind::Unix(stream) => !socket::half_close(stream.as_fd()),
             Kind::Pair(pair) => {
-                let Some(mut side) = pair.output.take() else { return true };
-                let _ = registry.deregister(&mut side.pipe);
-                // A pipe ends when its last writer closes it. A socket does too, but
-                // the input may be a duplicate of it.
-                match side.mode {
-                    Mode::NonBlocking => shutdown(&side.pipe, Shutdown::Write),
-                    Mode::SharedSocket | Mode::SharedPipe | Mode::AlwaysReady => Ok(()),
-                }
+                pair.end_output(registry);
+                false
             }
         };
-        true
+    }
+
+    /// It is writable, so it is connected.
+    pub(crate) fn on_writable(&mut self, registry: &Registry) {
+        if self.ends_later {
+            self.half_close(registry);
+        }
     }
 
     /// Makes the coming close a reset, so that half an answer is not taken for a
     /// whole one. Only TCP can say so.
     pub(crate) fn reset_on_close(&self) {
-        if let Kind::Tcp(stream) = &self.0 {
-            let _ = set_socket_linger(stream, Some(Duration::ZERO));
+        if let Kind::Tcp(stream) = &self.kind {
+            socket::reset_on_close(stream.as_fd());
+        }
+    }
+}
+
+impl Pair {
+    fn end_output(&mut self, registry: &Registry) {
+        let Some(mut side) = self.output.take() else { return };
+        let _ = registry.deregister(&mut side.pipe);
+        // A pipe ends when its last writer closes it. A socket does too, but
+        // the input may be a duplicate of it.
+        match side.mode {
+            Mode::NonBlocking => {
+                let _ = shutdown(&side.pipe, Shutdown::Write);
+            }
+            Mode::SharedSocket | Mode::SharedPipe | Mode::AlwaysReady => {}
         }
     }
 }
@@ -263,7 +284,7 @@ impl Side {
 
     fn read(&self, slot: &mut [u8]) -> io::Result<usize> {
         match self.mode {
-            Mode::SharedSocket => receive(self.pipe.as_fd(), slot, RecvFlags::DONTWAIT),
+            Mode::SharedSocket => receive(self.pipe.as_fd(), slot, Call::DontWait),
             Mode::SharedPipe if !self.is_ready(PollFlags::IN) => Err(Errno::AGAIN.into()),
             Mode::NonBlocking | Mode::SharedPipe | Mode::AlwaysReady => {
                 Ok(retry_on_intr(|| read(&self.pipe, &mut *slot))?)
@@ -273,7 +294,7 @@ impl Side {
 
     fn write(&self, slices: &[&[u8]]) -> io::Result<usize> {
         match self.mode {
-            Mode::SharedSocket => send_all(self.pipe.as_fd(), slices, NO_SIGNAL.union(SendFlags::DONTWAIT)),
+            Mode::SharedSocket => send_slices(self.pipe.as_fd(), slices, false, Call::DontWait),
             Mode::SharedPipe if !self.is_ready(PollFlags::OUT) => Err(Errno::AGAIN.into()),
             Mode::SharedPipe => {
                 let first = &slices[0][..slices[0].len().min(PIPE_BUF)];
@@ -291,46 +312,13 @@ impl Side {
     }
 }
 
-/// The end of a Unix socket in our words.
-pub(crate) fn unix_address(address: &std::os::unix::net::SocketAddr) -> Address {
-    Address::Unix(address.as_pathname().map(Path::to_owned))
-}
-
-/// SIGPIPE would kill a process that did not ignore it (FAULTS 56).
-const NO_SIGNAL: SendFlags = SendFlags::NOSIGNAL;
-
-/// More follows right behind: one packet instead of two, where the system can.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-const MORE: SendFlags = SendFlags::MORE;
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-const MORE: SendFlags = SendFlags::empty();
-
-fn receive(fd: BorrowedFd<'_>, slot: &mut [u8], flags: RecvFlags) -> io::Result<usize> {
-    Ok(retry_on_intr(|| recv(fd, &mut *slot, flags))?.0)
-}
-
-fn send_all(fd: BorrowedFd<'_>, slices: &[&[u8]], flags: SendFlags) -> io::Result<usize> {
-    if let [one] = slices {
-        return Ok(retry_on_intr(|| send(fd, one, flags))?);
-    }
-    with_io_slices(slices, |iov| Ok(retry_on_intr(|| sendmsg(fd, iov, &mut SendAncillaryBuffer::default(), flags))?))
-}
-
-fn with_io_slices<T>(slices: &[&[u8]], write: impl FnOnce(&[IoSlice<'_>]) -> T) -> T {
-    let mut iov = [IoSlice::new(&[]); drywire_core::Write::MAX_SLICES];
-    for (slot, slice) in iov.iter_mut().zip(slices) {
-        *slot = IoSlice::new(slice);
-    }
-    write(&iov[..slices.len()])
-}
-
 /// The stream is made non-blocking.
 impl From<std::net::TcpStream> for Stream {
     fn from(stream: std::net::TcpStream) -> Stream {
         // A descriptor that cannot be made non-blocking is no open socket; its
         // first use says so.
         let _ = stream.set_nonblocking(true);
-        Stream(Kind::Tcp(TcpStream::from_std(stream)))
+        Stream::new(Kind::Tcp(TcpStream::from_std(stream)))
     }
 }
 
@@ -338,13 +326,13 @@ impl From<std::net::TcpStream> for Stream {
 impl From<std::os::unix::net::UnixStream> for Stream {
     fn from(stream: std::os::unix::net::UnixStream) -> Stream {
         let _ = stream.set_nonblocking(true);
-        Stream(Kind::Unix(UnixStream::from_std(stream)))
+        Stream::new(Kind::Unix(UnixStream::from_std(stream)))
     }
 }
 
 impl fmt::Debug for Stream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
+        match &self.kind {
             Kind::Tcp(stream) => stream.fmt(f),
             Kind::Unix(stream) => stream.fmt(f),
             Kind::Pair(pair) => pair.fmt(f),

@@ -36,16 +36,16 @@ impl fmt::Display for Address {
 /// Text that names no address.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("`{0}` is no address; write IP:PORT, as 127.0.0.1:2525 or [::1]:2525, or unix:PATH")]
-pub struct AddressError(String);
+pub struct ParseAddressError(String);
 
 impl FromStr for Address {
-    type Err = AddressError;
+    type Err = ParseAddressError;
 
-    fn from_str(text: &str) -> Result<Address, AddressError> {
+    fn from_str(text: &str) -> Result<Address, ParseAddressError> {
         match text.strip_prefix(Address::UNIX) {
-            Some("") => Err(AddressError(text.into())),
+            Some("") => Err(ParseAddressError(text.into())),
             Some(path) => Ok(Address::Unix(Some(path.into()))),
-            None => text.parse().map(Address::Tcp).map_err(|_| AddressError(text.into())),
+            None => text.parse().map(Address::Tcp).map_err(|_| ParseAddressError(text.into())),
         }
     }
 }

@@ -1,48 +1,51 @@
 //! What a server's own code implements: who is let in, what happens with events.
 
 use crate::address::Address;
+use crate::net::Net;
 use crate::table::Id;
+use crate::worker::Worker;
 use drywire_core::layer::Layer;
 use drywire_core::{CloseReport, Connection, Protocol};
 use std::io;
 
-/// The application beside a driver `D` and the connections it runs.
+/// The application beside the connections of a worker.
 ///
-/// Every method may add, change and remove connections through `driver` (row A4);
+/// Every method may add, change and remove connections through `worker` (row A4);
 /// none of them runs inside a connection, so it may close the one it hears about,
-/// or any other. Methods run on the driver's thread and must not block it.
+/// or any other. Methods run on the worker's thread and must not block it. A worker
+/// can neither wait nor make a round, so a round inside a round does not compile
+/// (FAULTS 62).
 ///
-/// Written for one driver, it may use all of that driver; written for every `D`,
-/// it runs on all of them.
-pub trait Application<D: ?Sized, P: Protocol, L: Layer = ()> {
+/// Written for every `N`, it runs on every driver.
+pub trait Application<N: Net, P: Protocol, L: Layer = ()> {
     /// Somebody connected. `None` turns the peer away: the stream is closed.
-    fn accept(&mut self, driver: &mut D, listener: Id, peer: &Address) -> Option<Connection<P, L>>;
+    fn accept(&mut self, worker: &mut Worker<P, L, N>, listener: Id, peer: &Address) -> Option<Connection<P, L>>;
 
     /// The connection `id` stands: it was accepted and is about to have its first
     /// turn, or it was ours to make and that has worked.
-    fn opened(&mut self, driver: &mut D, id: Id) {
-        let _ = (driver, id);
+    fn opened(&mut self, worker: &mut Worker<P, L, N>, id: Id) {
+        let _ = (worker, id);
     }
 
     /// The protocol of `id` has something to say.
-    fn event(&mut self, driver: &mut D, id: Id, event: P::Event) {
-        let _ = (driver, id, event);
+    fn event(&mut self, worker: &mut Worker<P, L, N>, id: Id, event: P::Event) {
+        let _ = (worker, id, event);
     }
 
     /// The connection `id` has ended. Exactly once for each, last; also for one
     /// that was never opened because nobody answered.
-    fn closed(&mut self, driver: &mut D, id: Id, report: CloseReport<P::Error>) {
-        let _ = (driver, id, report);
+    fn closed(&mut self, worker: &mut Worker<P, L, N>, id: Id, report: CloseReport<P::Error>) {
+        let _ = (worker, id, report);
     }
 
     /// Something happened to a descriptor registered beside the connections (row A10).
-    fn source(&mut self, driver: &mut D, id: Id, event: SourceEvent) {
-        let _ = (driver, id, event);
+    fn source(&mut self, worker: &mut Worker<P, L, N>, id: Id, event: SourceEvent) {
+        let _ = (worker, id, event);
     }
 
     /// A listener failed for good and was removed; connections stay.
-    fn listener_failed(&mut self, driver: &mut D, listener: Id, error: &io::Error) {
-        let _ = (driver, listener, error);
+    fn listener_failed(&mut self, worker: &mut Worker<P, L, N>, listener: Id, error: &io::Error) {
+        let _ = (worker, listener, error);
     }
 }
 
@@ -63,8 +66,76 @@ pub enum SourceEvent {
 #[derive(Clone, Copy, Debug)]
 pub struct Accept<F>(pub F);
 
-impl<F: FnMut() -> P, D: ?Sized, P: Protocol> Application<D, P> for Accept<F> {
-    fn accept(&mut self, _: &mut D, _: Id, _: &Address) -> Option<Connection<P>> {
+impl<F: FnMut() -> P, N: Net, P: Protocol> Application<N, P> for Accept<F> {
+    fn accept(&mut self, _: &mut Worker<P, (), N>, _: Id, _: &Address) -> Option<Connection<P>> {
         Some(Connection::new(self.0()))
+    }
+}
+
+/// An application that lets nobody in and hears nothing: for clients with a
+/// protocol that needs no application.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Quiet;
+
+impl<N: Net, P: Protocol, L: Layer> Application<N, P, L> for Quiet {
+    fn accept(&mut self, _: &mut Worker<P, L, N>, _: Id, _: &Address) -> Option<Connection<P, L>> {
+        None
+    }
+}
+
+/// Passes everything on to an application, and keeps the report of one connection
+/// from it: for a driver's `connect` and `drive`, which return that report.
+#[derive(Debug)]
+pub struct Watch<'a, A, E> {
+    application: &'a mut A,
+    id: Id,
+    report: Option<CloseReport<E>>,
+}
+
+impl<'a, A, E> Watch<'a, A, E> {
+    /// Watches `id` for `application`.
+    pub fn new(application: &'a mut A, id: Id) -> Watch<'a, A, E> {
+        Watch { application, id, report: None }
+    }
+
+    /// The report, once the connection has ended.
+    pub fn take_report(&mut self) -> Option<CloseReport<E>> {
+        self.report.take()
+    }
+}
+
+impl<A, N, P, L> Application<N, P, L> for Watch<'_, A, P::Error>
+where
+    A: Application<N, P, L>,
+    N: Net,
+    P: Protocol,
+    L: Layer,
+{
+    fn accept(&mut self, worker: &mut Worker<P, L, N>, listener: Id, peer: &Address) -> Option<Connection<P, L>> {
+        self.application.accept(worker, listener, peer)
+    }
+
+    fn opened(&mut self, worker: &mut Worker<P, L, N>, id: Id) {
+        self.application.opened(worker, id);
+    }
+
+    fn event(&mut self, worker: &mut Worker<P, L, N>, id: Id, event: P::Event) {
+        self.application.event(worker, id, event);
+    }
+
+    fn closed(&mut self, worker: &mut Worker<P, L, N>, id: Id, report: CloseReport<P::Error>) {
+        if id == self.id {
+            self.report = Some(report);
+        } else {
+            self.application.closed(worker, id, report);
+        }
+    }
+
+    fn source(&mut self, worker: &mut Worker<P, L, N>, id: Id, event: SourceEvent) {
+        self.application.source(worker, id, event);
+    }
+
+    fn listener_failed(&mut self, worker: &mut Worker<P, L, N>, listener: Id, error: &io::Error) {
+        self.application.listener_failed(worker, listener, error);
     }
 }

@@ -1,13 +1,17 @@
 //! What every drywire server needs and no driver writes twice.
 //!
 //! This crate never opens a socket, never reads a clock and never starts a
-//! thread. Time comes in as input and decisions go out as values, so a
-//! simulation runs the same code as the drivers. It logs nothing either: it says
-//! whether something is worth a line.
+//! thread. Time comes in as input, and sockets are behind a trait, so a
+//! simulation runs the same code as the drivers.
 //!
+//! - [`worker`]: connections and listeners, and when each of them gets a turn: all
+//!   of a driver that is not waiting.
+//! - [`net`]: what a driver adds to it.
 //! - [`application`]: what a server's own code implements.
+//! - [`config`]: what a driver can be told.
 //! - [`address`]: where to listen and whom to connect to.
 //! - [`table`]: who is connected, under ids that are never reused.
+//! - [`io_error`]: what an error of the system means, and in words.
 //! - [`accept`]: what an accept error means, and how long to stop accepting.
 //! - [`log_limit`]: whether something that repeats is worth a line.
 //! - [`drain`]: the way from "serving" to "stopped".
@@ -18,19 +22,27 @@
 pub mod accept;
 pub mod address;
 pub mod application;
+pub mod config;
 pub mod drain;
 pub mod escape;
 pub mod handle;
 pub mod inbox;
+pub mod io_error;
 pub mod log_limit;
+pub mod net;
 pub mod table;
+pub mod worker;
 
 pub use accept::{ACCEPTS_PER_TURN, Backoff, Pause, Verdict, classify};
-pub use address::{Address, AddressError};
-pub use application::{Accept, Application, SourceEvent};
+pub use address::{Address, ParseAddressError};
+pub use application::{Accept, Application, Quiet, SourceEvent, Watch};
+pub use config::{Config, SystemCalls};
 pub use drain::{Drain, DrainStep, Request};
 pub use escape::{Escaped, escaped};
 pub use handle::{Handle, SendError, ServerHandle};
 pub use inbox::{Inbox, Link, Order, Posted};
+pub use io_error::AddressError;
 pub use log_limit::{Log, LogLimiter};
+pub use net::{Interest, Net, News, Release};
 pub use table::{Id, Table};
+pub use worker::Worker;

@@ -4,6 +4,7 @@
 //! worker. What an entry holds is the driver's business, and so is a cap on
 //! connections; the table knows neither sockets nor addresses.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::iter;
 use std::num::NonZeroU32;
@@ -122,9 +123,18 @@ impl<T> Table<T> {
     /// `None` when the table's bound is met; then `make` was not called. When
     /// `make` panics, the table is as it was (FAULTS 59).
     pub fn insert_with(&mut self, make: impl FnOnce(Id) -> T) -> Option<Id> {
+        let made: Result<Id, Infallible> = self.try_insert_with(|id| Ok(make(id)))?;
+        let Ok(id) = made;
+        Some(id)
+    }
+
+    /// As [`Table::insert_with`], for an entry that may fail to be made.
+    ///
+    /// # Errors
+    /// What `make` says; the table is as it was.
+    pub fn try_insert_with<E>(&mut self, make: impl FnOnce(Id) -> Result<T, E>) -> Option<Result<Id, E>> {
         let id = self.vacant()?;
-        let value = make(id);
-        Some(self.occupy(id, value))
+        Some(make(id).map(|value| self.occupy(id, value)))
     }
 
     /// The entry of `id`, if it is still there.

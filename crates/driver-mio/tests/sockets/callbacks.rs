@@ -1,12 +1,12 @@
 //! Everything may be done to the driver from inside a callback (row A4, FAULTS 20,
-//! 60 to 62, 73).
+//! 60, 61, 73).
 #![expect(clippy::wildcard_enum_match_arm, reason = "each test cares about some of the callbacks only")]
 
-use crate::harness::{PATIENCE, listening, pump, pump_for, round};
+use crate::harness::{PATIENCE, listening, pump, pump_for};
 use crate::peer::{connect, read_end, read_line, read_reset};
 use crate::talk::{Each, Heard, Talk};
 use drywire_core::{Connection, Reason};
-use drywire_driver_mio::{Address, Config, DispatchError, Driver, Id, Interest, Quiet, SendError, SourceEvent};
+use drywire_driver_mio::{Address, Config, Driver, Id, Interest, SendError, SourceEvent, Worker};
 use rustix::event::{EventfdFlags, eventfd};
 use std::cell::RefCell;
 use std::io::{self, Write};
@@ -28,7 +28,7 @@ fn signalled() -> OwnedFd {
 fn fault_60_73_connection_that_closes_itself_in_a_callback_flushes_and_ends_once() {
     let (mut driver, _, address) = listening::<Talk>(Config::default());
     let closed = log();
-    let mut app = Each(|driver: &mut Driver<Talk>, heard: Heard| match heard {
+    let mut app = Each(|driver: &mut Worker<Talk>, heard: Heard| match heard {
         Heard::Event(id, line) if line == "bye" => {
             driver.send(id, format!("you said {line}\n").into_bytes()).unwrap();
             driver.close(id);
@@ -58,7 +58,7 @@ fn fault_60_73_connection_that_closes_itself_in_a_callback_flushes_and_ends_once
 fn fault_61_closing_another_that_has_news_in_the_same_round_is_safe() {
     let (mut driver, _, address) = listening::<Talk>(Config::default());
     let (ids, closed) = (log::<Id>(), log());
-    let mut app = Each(|driver: &mut Driver<Talk>, heard: Heard| match heard {
+    let mut app = Each(|driver: &mut Worker<Talk>, heard: Heard| match heard {
         Heard::Opened(id) => ids.borrow_mut().push(id),
         Heard::Event(id, _) => {
             for other in ids.borrow().iter().filter(|other| **other != id) {
@@ -93,7 +93,7 @@ fn a4_connection_made_inside_closed_is_served() {
     let (mut driver, _, address) = listening::<Talk>(Config::default());
     let made = log::<Id>();
     let events = log();
-    let mut app = Each(|driver: &mut Driver<Talk>, heard: Heard| match heard {
+    let mut app = Each(|driver: &mut Worker<Talk>, heard: Heard| match heard {
         Heard::Closed(_, _) if made.borrow().is_empty() => {
             // To ourselves: both ends live in this driver.
             let id = driver.connect(&Address::Tcp(address), Connection::new(Talk)).unwrap();
@@ -113,7 +113,7 @@ fn a4_connection_made_inside_closed_is_served() {
 fn a4_listener_removed_inside_accept_still_lets_that_one_in() {
     let (mut driver, listener, address) = listening::<Talk>(Config::default());
     let events = log();
-    let mut app = Each(|driver: &mut Driver<Talk>, heard: Heard| match heard {
+    let mut app = Each(|driver: &mut Worker<Talk>, heard: Heard| match heard {
         Heard::Accept(id) => {
             assert_eq!(id, listener);
             driver.stop_listening(id);
@@ -138,7 +138,7 @@ fn a4_listener_removed_inside_accept_still_lets_that_one_in() {
 fn a4_source_that_unregisters_itself_inside_its_callback_is_gone() {
     let mut driver = Driver::<Talk>::new(Config::default()).unwrap();
     let heard_by = log::<Id>();
-    let mut app = Each(|driver: &mut Driver<Talk>, heard: Heard| {
+    let mut app = Each(|driver: &mut Worker<Talk>, heard: Heard| {
         let Heard::Source(id, SourceEvent::Readable) = heard else { panic!("{heard:?}") };
         heard_by.borrow_mut().push(id);
         let fd = driver.unregister(id).expect("it was there");
@@ -163,7 +163,7 @@ fn fault_20_event_of_a_descriptor_that_was_replaced_in_the_same_round_is_dropped
     let mut driver = Driver::<Talk>::new(Config::default()).unwrap();
     let events = log();
     let others = log::<Id>();
-    let mut app = Each(|driver: &mut Driver<Talk>, heard: Heard| {
+    let mut app = Each(|driver: &mut Worker<Talk>, heard: Heard| {
         let Heard::Source(id, event) = heard else { panic!("{heard:?}") };
         events.borrow_mut().push((id, event));
         for other in others.take().into_iter().filter(|other| *other != id) {
@@ -181,34 +181,10 @@ fn fault_20_event_of_a_descriptor_that_was_replaced_in_the_same_round_is_dropped
 }
 
 #[test]
-fn fault_62_dispatch_and_wait_inside_a_callback_are_typed_errors() {
-    let (mut driver, _, address) = listening::<Talk>(Config::default());
-    let errors = log();
-    let mut app = Each(|driver: &mut Driver<Talk>, heard: Heard| {
-        if let Heard::Event(id, _) = heard {
-            errors.borrow_mut().push(driver.dispatch(&mut Quiet));
-            let error = driver.wait(Some(Duration::ZERO)).expect_err("inside");
-            assert!(error.to_string().contains("inside a callback"), "{error}");
-            assert!(driver.run(&mut Quiet).is_err());
-            driver.send(id, b"still fine\n".to_vec()).unwrap();
-        }
-    });
-    let mut peer = connect(address);
-    for _ in 0..2 {
-        peer.write_all(b"x\n").unwrap();
-        let answered = errors.borrow().len() + 1;
-        pump(&mut driver, &mut app, "the event", |_, _| errors.borrow().len() == answered);
-        round(&mut driver, &mut app, Duration::from_millis(10));
-        assert_eq!(read_line(&mut peer), "still fine\n");
-    }
-    assert_eq!(*errors.borrow(), [Err(DispatchError::Reentrant); 2]);
-}
-
-#[test]
 fn peer_that_is_aborted_in_opened_sees_a_reset_and_has_one_report() {
     let (mut driver, _, address) = listening::<Talk>(Config::default());
     let closed = log();
-    let mut app = Each(|driver: &mut Driver<Talk>, heard: Heard| match heard {
+    let mut app = Each(|driver: &mut Worker<Talk>, heard: Heard| match heard {
         Heard::Opened(id) => driver.abort(id),
         Heard::Closed(_, report) => closed.borrow_mut().push(report.reason),
         _ => {}

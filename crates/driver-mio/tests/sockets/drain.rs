@@ -5,7 +5,7 @@ use crate::harness::{PATIENCE, Recorder, Served, connected, listening, pump, pum
 use crate::peer::{connect, connect_small, pattern, read_end, read_reset};
 use crate::talk::{Each, Heard, Talk};
 use drywire_core::{Connection, Limits, Protocol, Reason};
-use drywire_driver_mio::{Config, Driver};
+use drywire_driver_mio::{Config, Worker};
 use drywire_protocols::LineEcho;
 use std::net::TcpStream;
 use std::thread;
@@ -124,7 +124,7 @@ fn nobody_is_let_in_after_the_shutdown_began() {
 fn shutdown_inside_a_callback_begins_at_once() {
     let config = Config { drain_timeout: Duration::from_secs(30), ..Config::default() };
     let (mut driver, _, address) = listening::<Talk>(config);
-    let mut app = Each(|driver: &mut Driver<Talk>, heard: Heard| {
+    let mut app = Each(|driver: &mut Worker<Talk>, heard: Heard| {
         if let Heard::Event(..) = heard {
             driver.shutdown();
         }

@@ -6,7 +6,7 @@ use crate::harness::{Recorder, Served, connected, pump, pump_for, quick};
 use crate::peer::{assert_same, connect_small, pattern, read_end, read_line, read_n, read_reset, send_and_end};
 use drywire_core::{Connection, FileError, Limits, Reason, TransportError};
 use drywire_driver_mio::Config;
-use drywire_driver_mio::files::SystemCalls;
+use drywire_driver_mio::SystemCalls;
 use drywire_protocols::Dialog;
 use std::fs::{self, File};
 use std::io::Write;

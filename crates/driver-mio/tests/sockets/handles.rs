@@ -5,7 +5,7 @@ use crate::harness::{PATIENCE, POLL2, Recorder, Served, connected, listening, pu
 use crate::peer::{connect, read_end, read_line, read_reset};
 use crate::talk::{Each, Heard, Talk};
 use drywire_core::{Connection, Reason};
-use drywire_driver_mio::{Config, Driver, Handle, SendError};
+use drywire_driver_mio::{Config, Driver, Handle, SendError, Worker};
 use std::convert::Infallible;
 use std::io::Write;
 use std::net::TcpStream;
@@ -22,7 +22,7 @@ fn serve(config: Config) -> (Served<Talk, ()>, Handles, Reasons) {
     let (give, handles) = channel();
     let (tell, reasons) = channel();
     let served = Served::run(config, move |driver: &mut Driver<Talk>| {
-        let mut app = Each(|driver: &mut Driver<Talk>, heard: Heard| match heard {
+        let mut app = Each(|driver: &mut Worker<Talk>, heard: Heard| match heard {
             Heard::Opened(id) => give.send(driver.handle(id).expect("it is open")).unwrap_or_default(),
             Heard::Closed(_, report) => tell.send(report.reason).unwrap_or_default(),
             Heard::Accept(_) | Heard::Event(..) | Heard::Source(..) | Heard::ListenerFailed => {}
@@ -144,7 +144,7 @@ fn fault_67_many_commands_are_one_wake_up() {
     .join()
     .unwrap();
     driver.wait(Some(PATIENCE)).unwrap();
-    driver.dispatch(&mut app).unwrap();
+    driver.dispatch(&mut app);
     assert_eq!(crate::peer::read_n(&mut peer, 2000), b"x\n".repeat(1000), "all in one round");
     // Under poll(2) a read that would block asks about writing again, once.
     let more = pump_for(&mut driver, &mut app, Duration::from_millis(100));

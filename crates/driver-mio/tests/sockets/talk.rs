@@ -3,7 +3,7 @@
 
 use crate::harness::Report;
 use drywire_core::{Connection, Context, Limits, Protocol, Stop};
-use drywire_driver_mio::{Address, Application, Driver, Id, SourceEvent};
+use drywire_driver_mio::{Address, Application, Id, Mio, SourceEvent, Worker};
 use std::convert::Infallible;
 use std::io;
 
@@ -43,29 +43,29 @@ pub(crate) enum Heard {
 /// An application that is one closure.
 pub(crate) struct Each<F>(pub(crate) F);
 
-impl<F: FnMut(&mut Driver<Talk>, Heard)> Application<Driver<Talk>, Talk> for Each<F> {
-    fn accept(&mut self, driver: &mut Driver<Talk>, listener: Id, _: &Address) -> Option<Connection<Talk>> {
+impl<F: FnMut(&mut Worker<Talk>, Heard)> Application<Mio, Talk> for Each<F> {
+    fn accept(&mut self, driver: &mut Worker<Talk>, listener: Id, _: &Address) -> Option<Connection<Talk>> {
         (self.0)(driver, Heard::Accept(listener));
         Some(Connection::new(Talk))
     }
 
-    fn opened(&mut self, driver: &mut Driver<Talk>, id: Id) {
+    fn opened(&mut self, driver: &mut Worker<Talk>, id: Id) {
         (self.0)(driver, Heard::Opened(id));
     }
 
-    fn event(&mut self, driver: &mut Driver<Talk>, id: Id, event: String) {
+    fn event(&mut self, driver: &mut Worker<Talk>, id: Id, event: String) {
         (self.0)(driver, Heard::Event(id, event));
     }
 
-    fn closed(&mut self, driver: &mut Driver<Talk>, id: Id, report: Report<Talk>) {
+    fn closed(&mut self, driver: &mut Worker<Talk>, id: Id, report: Report<Talk>) {
         (self.0)(driver, Heard::Closed(id, report));
     }
 
-    fn source(&mut self, driver: &mut Driver<Talk>, id: Id, event: SourceEvent) {
+    fn source(&mut self, driver: &mut Worker<Talk>, id: Id, event: SourceEvent) {
         (self.0)(driver, Heard::Source(id, event));
     }
 
-    fn listener_failed(&mut self, driver: &mut Driver<Talk>, _: Id, _: &io::Error) {
+    fn listener_failed(&mut self, driver: &mut Worker<Talk>, _: Id, _: &io::Error) {
         (self.0)(driver, Heard::ListenerFailed);
     }
 }

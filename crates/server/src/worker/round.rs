@@ -1,112 +1,60 @@
 //! One round of the loop: what the poller said, what other threads asked, what
 //! came due, and who was not finished in the round before.
 
-use crate::driver::{Driver, WAKER};
-use crate::log::{log_close, report_unfinished};
-use crate::slot::{Slot, Source, feed};
-use crate::stream::POLL2;
-use crate::transport::Wire;
+use super::Worker;
+use super::log::{log_close, report_unfinished};
+use super::slot::{Slot, feed};
+use crate::application::{Application, SourceEvent};
+use crate::drain::DrainStep;
+use crate::inbox::Order;
+use crate::net::{Net, News, Release};
+use crate::table::Id;
 use drywire_core::layer::Layer;
 use drywire_core::{Budget, Protocol, Time, Turn, turn};
-use drywire_server::{Application, DrainStep, Id, Order, SourceEvent};
-use mio::event::Event;
 use std::cmp::Reverse;
 use std::fmt;
-use std::io;
-use std::time::Duration;
-use thiserror::Error;
 use tracing::trace;
 
-/// Why a round was not made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum DispatchError {
-    /// It was called from inside one of its own callbacks (FAULTS 62).
-    #[error("dispatch was called from inside a callback of dispatch")]
-    Reentrant,
-}
+/// How often the application may answer the end of its connections with new ones.
+const LAST_WORDS: usize = 8;
 
-impl From<DispatchError> for io::Error {
-    fn from(error: DispatchError) -> io::Error {
-        io::Error::other(error)
-    }
-}
-
-impl<P, L> Driver<P, L>
+/// What a driver calls.
+impl<P, L, N> Worker<P, L, N>
 where
     P: Protocol<Error: fmt::Display>,
     L: Layer,
+    N: Net,
 {
-    /// Waits until something happens, for `timeout` at most, or until
-    /// [`Driver::next_timeout`]. Calls nobody. An interruption by a signal ends
-    /// the wait early; so may a wake-up that turns out to be about nothing.
-    ///
-    /// # Errors
-    /// The poller's; none that a correct program sees. From inside a callback,
-    /// [`DispatchError::Reentrant`].
-    pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        if POLL2 {
-            // mio's poll(2) loses a wake-up that falls together with a registration:
-            // both clear the one eventfd. The order it was about is here by now.
-            self.inbox.take(&mut self.orders);
-        }
-        let next = self.next_timeout();
-        let timeout = match (timeout, next) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        };
-        let events = self.events.as_mut().ok_or(DispatchError::Reentrant)?;
-        // What was found and not dispatched yet would be forgotten: an edge comes once.
-        if events.is_empty() {
-            match self.poll.poll(events, timeout) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                result => result?,
+    /// The poller has news of `id`. Callbacks may do anything to the worker.
+    pub fn on_news<A: Application<N, P, L>>(&mut self, id: Id, news: News, application: &mut A) {
+        match self.table.get_mut(id) {
+            Some(Slot::Connection(entry)) => {
+                entry.note(news);
+                self.run_turn(id, application);
             }
+            Some(Slot::Listener(_)) => self.accept(id, application),
+            Some(Slot::Source(_)) => self.on_source_news(id, news, application),
+            // Stale: it was removed in this very round (FAULTS 20).
+            None => trace!(%id, "stale event dropped"),
         }
-        self.now = self.clock();
-        Ok(())
     }
 
-    /// Makes one round: everything the last [`Driver::wait`] found, and what is
-    /// ready besides. Callbacks may do anything to the driver but wait and dispatch.
-    ///
-    /// # Errors
-    /// [`DispatchError::Reentrant`] from inside a callback; nothing happened then.
-    pub fn dispatch<A: Application<Self, P, L>>(&mut self, application: &mut A) -> Result<(), DispatchError> {
-        let mut events = self.events.take().ok_or(DispatchError::Reentrant)?;
-        let mut heard = 0;
-        for event in &events {
-            self.on_event(event, application);
-            heard += 1;
-        }
-        // After a pause of the whole process there is more news than one list holds.
+    /// All news was heard, or `heard` of it and there may be more: deadlines,
+    /// orders, and those who were not finished in the round before.
+    pub fn finish_round<A: Application<N, P, L>>(&mut self, heard: usize, application: &mut A) {
+        // After a pause of the whole process there is more news than one round hears.
         // Deadlines wait until everybody's was heard, but not for ever (FAULTS 58).
-        let rounds_for_all = self.table.len() / events.capacity().max(1);
-        if heard == events.capacity() && self.full_lists < rounds_for_all {
-            self.full_lists += 1;
+        let most = self.config.events.max(1);
+        if heard >= most && self.full_rounds < self.table.len() / most {
+            self.full_rounds += 1;
         } else {
-            self.full_lists = 0;
+            self.full_rounds = 0;
             self.ring_alarms(application);
         }
-        events.clear();
-        self.take_orders();
+        self.handle_orders();
         self.tick_drain();
         // Last, so that who was not finished comes after everybody who has news.
         self.run_ready(application);
-        self.events = Some(events);
-        Ok(())
-    }
-
-    /// Waits and dispatches until a shutdown is through, or until there is no
-    /// connection, listener or source left.
-    ///
-    /// # Errors
-    /// As [`Driver::wait`].
-    pub fn run<A: Application<Self, P, L>>(&mut self, application: &mut A) -> io::Result<()> {
-        while !self.is_done() {
-            self.wait(None)?;
-            self.dispatch(application)?;
-        }
-        Ok(())
     }
 
     /// There is nothing left to wait for: a shutdown is through, or nothing is
@@ -116,80 +64,82 @@ where
         shut_down || self.table.is_empty()
     }
 
-    fn on_event<A: Application<Self, P, L>>(&mut self, event: &Event, application: &mut A) {
-        if event.token() == WAKER {
-            return; // the orders are taken in every round
-        }
-        let Some(id) = Id::from_token(event.token().0) else { return };
-        match self.table.get_mut(id) {
-            Some(Slot::Connection(entry)) => {
-                let failed = event.is_error() || event.is_write_closed();
-                let hang_up = event.is_read_closed() || failed;
-                entry.ready.read |= event.is_readable() || hang_up;
-                entry.ready.hang_up |= hang_up;
-                // A peer that only ended its direction says nothing about ours. Under
-                // poll(2) a write that would block arms everything again, and trying
-                // one for each report of that end would go round for ever.
-                let writable = event.is_writable() || failed;
-                if writable && std::mem::take(&mut entry.connecting) && !event.is_error() {
-                    application.opened(self, id);
-                }
-                self.run_turn(id, writable, application);
+    /// The driver is being dropped with connections open: each gets rid of what its
+    /// transport takes at once, and is closed and reported.
+    pub fn end<A: Application<N, P, L>>(&mut self, application: &mut A) {
+        self.wake_up();
+        for _ in 0..LAST_WORDS {
+            for id in self.connection_ids() {
+                self.with_live(id, |live, _| live.close());
+                self.run_turn(id, application);
+                self.abort(id);
+                self.run_turn(id, application);
             }
-            Some(Slot::Listener(_)) => self.accept(id, application),
-            Some(Slot::Source(_)) => self.on_source_event(id, event, application),
-            // Stale: it was removed in this very round (FAULTS 20).
-            None => trace!(%id, "stale event dropped"),
         }
     }
+}
 
+impl<P, L, N> Worker<P, L, N>
+where
+    P: Protocol<Error: fmt::Display>,
+    L: Layer,
+    N: Net,
+{
     /// One connection's turn.
-    fn run_turn<A: Application<Self, P, L>>(&mut self, id: Id, writable: bool, application: &mut A) {
+    fn run_turn<A: Application<N, P, L>>(&mut self, id: Id, application: &mut A) {
         let mut budget = Budget::bytes(self.config.budget_bytes.max(1));
-        let mut writable = writable;
         loop {
             let Some(Slot::Connection(entry)) = self.table.get_mut(id) else { return };
-            let mut live = entry.connection.lend(&mut self.workspace, self.now);
-            if std::mem::take(&mut writable) {
-                live.handle_writable();
-                if entry.ends_later {
-                    entry.ends_later = !entry.stream.half_close(self.poll.registry());
+            if entry.writable {
+                self.net.on_writable(&mut entry.stream);
+                // A connection that failed is "writable" too.
+                if entry.connecting && self.net.peer_address(&entry.stream).is_some() {
+                    entry.connecting = false;
+                    application.opened(self, id);
+                    continue;
                 }
             }
+            let mut live = entry.connection.lend(&mut self.workspace, self.now);
+            if std::mem::take(&mut entry.writable) {
+                live.handle_writable();
+            }
             feed(&mut entry.linked, &mut live);
-            let mut wire = Wire {
-                id,
-                stream: &mut entry.stream,
-                files: &mut self.files,
-                registry: self.poll.registry(),
-                ends_later: &mut entry.ends_later,
-            };
+            let mut wire = self.net.wire(id, &mut entry.stream);
             let turn = loop {
                 let turn = turn(&mut live, &mut wire, &mut entry.ready, &mut budget);
                 if !matches!(turn, Turn::Wait(_)) || !feed(&mut entry.linked, &mut live) {
                     break turn;
                 }
             };
+            drop(wire);
             drop(live);
             match turn {
                 Turn::Event(event) => application.event(self, id, event),
                 Turn::Again => return self.make_ready(id),
-                Turn::Wait(wait) => {
+                Turn::Wait(mut wait) => {
+                    wait.read &= !entry.ready.read;
+                    wait.write |= entry.connecting;
+                    let news = self.net.arm(&mut entry.stream, &wait);
+                    if news != News::default() {
+                        entry.note(news);
+                        self.make_ready(id);
+                    }
                     if let Some(deadline) = wait.deadline {
                         self.set_alarm(id, deadline);
                     }
                     return;
                 }
                 Turn::Closed(report) => {
-                    if let Some(Slot::Connection(mut entry)) = self.table.remove(id) {
+                    if let Some(Slot::Connection(entry)) = self.table.remove(id) {
                         self.connections -= 1;
-                        entry.stream.deregister(self.poll.registry());
+                        let mut release = Release::Close;
                         if report.reason.is_abort() {
+                            release = Release::Reset;
                             if !self.drain.is_running() {
-                                report_unfinished(id, &entry.stream, &report);
+                                report_unfinished(id, self.net.peer_address(&entry.stream).as_ref(), &report);
                             }
-                            entry.stream.reset_on_close();
                         }
+                        self.net.release(entry.stream, release);
                         log_close(id, entry.peer.as_deref(), &report);
                     }
                     return application.closed(self, id, report);
@@ -201,7 +151,7 @@ where
     /// Gives everybody whose alarm rang a turn. An alarm that is set meanwhile for a
     /// time that has passed (a timeout of zero) rings in the next round, so that a
     /// round ends.
-    fn ring_alarms<A: Application<Self, P, L>>(&mut self, application: &mut A) {
+    fn ring_alarms<A: Application<N, P, L>>(&mut self, application: &mut A) {
         for _ in 0..self.alarms.len() {
             let Some(Reverse((at, id))) = self.alarms.peek().copied() else { return };
             if self.now < at {
@@ -211,7 +161,7 @@ where
             match self.table.get_mut(id) {
                 Some(Slot::Connection(entry)) if entry.alarm == at => {
                     entry.alarm = Time::NEVER;
-                    self.run_turn(id, false, application);
+                    self.run_turn(id, application);
                 }
                 Some(Slot::Listener(_)) => self.accept(id, application),
                 Some(Slot::Source(source)) if source.alarm == at => {
@@ -231,16 +181,16 @@ where
 
     /// Gives the ready list its turns; who comes in meanwhile waits for the next
     /// round, so that a round ends.
-    fn run_ready<A: Application<Self, P, L>>(&mut self, application: &mut A) {
+    fn run_ready<A: Application<N, P, L>>(&mut self, application: &mut A) {
         for _ in 0..self.ready.len() {
             let Some(id) = self.ready.pop_front() else { return };
             match self.table.get_mut(id) {
                 Some(Slot::Connection(entry)) => {
                     entry.queued = false;
-                    self.run_turn(id, false, application);
+                    self.run_turn(id, application);
                 }
-                Some(Slot::Listener(listener)) => {
-                    listener.queued = false;
+                Some(Slot::Listener(listening)) => {
+                    listening.queued = false;
                     self.accept(id, application);
                 }
                 Some(Slot::Source(source)) => {
@@ -252,9 +202,7 @@ where
                     if interest.is_writable() {
                         self.tell_source(id, SourceEvent::Writable, application);
                     }
-                    if let Some(Slot::Source(Source { always_ready: true, .. })) = self.table.get(id) {
-                        self.make_ready(id);
-                    }
+                    self.requeue_if_always_ready(id);
                 }
                 None => {}
             }
@@ -262,7 +210,7 @@ where
     }
 
     /// What other threads asked, and callbacks of this round.
-    fn take_orders(&mut self) {
+    fn handle_orders(&mut self) {
         let mut orders = std::mem::take(&mut self.orders);
         self.inbox.take(&mut orders);
         for order in orders.drain(..) {

@@ -1,11 +1,10 @@
 //! What a driver can be told.
 
-use crate::files::SystemCalls;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// The settings of a [`Driver`](crate::Driver). Bounds of a connection are its
-/// own, in [`Limits`](drywire_core::Limits).
+/// The settings of a driver. Bounds of a connection are its own, in
+/// [`Limits`](drywire_core::Limits).
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The directory files are opened beneath; without one every file is forbidden.
@@ -14,9 +13,9 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// Commands that may wait for one connection, sent through handles.
     pub commands_per_connection: u32,
-    /// Commands that may wait for the driver between two dispatches.
+    /// Commands that may wait for the worker between two rounds.
     pub commands: usize,
-    /// Events taken from the poller at a time.
+    /// News that is heard in one round; what there is besides is heard in the next.
     pub events: usize,
     /// Bytes one connection may move before the others get their turn.
     pub budget_bytes: usize,
@@ -35,5 +34,25 @@ impl Default for Config {
             budget_bytes: 1 << 20,
             system_calls: SystemCalls::default(),
         }
+    }
+}
+
+/// Which system calls may be used where a slower one does the same work.
+///
+/// For tests: a call that is missing is noticed by itself, so production has no
+/// reason to turn one off. Off means exactly what a kernel without it means
+/// (row A11).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SystemCalls {
+    /// openat2(2), Linux 5.6. Without it no symlink beneath the root is followed.
+    pub openat2: bool,
+    /// sendfile(2). Without it a file is read and then written.
+    pub sendfile: bool,
+}
+
+/// All of them.
+impl Default for SystemCalls {
+    fn default() -> SystemCalls {
+        SystemCalls { openat2: true, sendfile: true }
     }
 }

@@ -3,8 +3,8 @@
 //! What a name means to a protocol (percent-encoding, an index page, hidden
 //! files) is not decided here: a name is the bytes of a path.
 
-use super::SystemCalls;
 use drywire_core::FileError;
+use drywire_server::SystemCalls;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, fstat, open, openat, statat};
 use rustix::io::{Errno, retry_on_intr};
 use std::io;

@@ -1,27 +1,29 @@
 //! Listening: sockets that others connect to, and who is let in.
 
-use crate::driver::Driver;
+use super::slot::{Listening, Slot};
+use super::{Worker, table_is_full};
+use crate::accept::{ACCEPTS_PER_TURN, Verdict, classify};
+use crate::address::Address;
+use crate::application::Application;
+use crate::escape::escaped;
 use crate::io_error::AddressError;
-use crate::listener::Listener;
-use crate::slot::Slot;
-use crate::stream::Stream;
+use crate::log_limit::Log;
+use crate::net::Net;
+use crate::table::Id;
 use drywire_core::Protocol;
 use drywire_core::layer::Layer;
-use drywire_server::{ACCEPTS_PER_TURN, Address, Application, Id, Log, Verdict, classify, escaped};
-use mio::Token;
 use std::fmt;
 use std::io;
 use tracing::{Level, debug, error, warn};
 
-impl<P: Protocol, L: Layer> Driver<P, L> {
+impl<P: Protocol, L: Layer, N: Net> Worker<P, L, N> {
     /// Listens on an address. Port 0 picks a free one; a socket file that nobody
     /// listens on any more is replaced.
     ///
     /// # Errors
     /// [`AddressError`], which names the address and the way out (row E10).
     pub fn listen(&mut self, address: &Address) -> Result<Id, AddressError> {
-        let listener = Listener::bind(address)?;
-        self.add_listener(listener).map_err(|source| AddressError {
+        self.insert_listener(|net, id| net.listen(id, address)).map_err(|source| AddressError {
             what: "listen on",
             address: address.clone(),
             source,
@@ -33,14 +35,14 @@ impl<P: Protocol, L: Layer> Driver<P, L> {
     ///
     /// # Errors
     /// The poller's.
-    pub fn listen_on(&mut self, socket: impl Into<ListenSocket>) -> io::Result<Id> {
-        self.add_listener(socket.into().0)
+    pub fn listen_on(&mut self, socket: impl Into<N::Bound>) -> io::Result<Id> {
+        self.insert_listener(|net, id| net.listen_on(id, socket.into()))
     }
 
     /// The address a listener is bound to.
     pub fn local_address(&self, listener: Id) -> Option<Address> {
         match self.table.get(listener)? {
-            Slot::Listener(listener) => listener.local_address().ok(),
+            Slot::Listener(listening) => self.net.local_address(&listening.socket),
             Slot::Connection(_) | Slot::Source(_) => None,
         }
     }
@@ -48,38 +50,35 @@ impl<P: Protocol, L: Layer> Driver<P, L> {
     /// Stops listening; connections stay.
     pub fn stop_listening(&mut self, listener: Id) {
         if matches!(self.table.get(listener), Some(Slot::Listener(_)))
-            && let Some(Slot::Listener(mut listener)) = self.table.remove(listener)
+            && let Some(Slot::Listener(listening)) = self.table.remove(listener)
         {
-            listener.deregister(self.poll.registry());
+            self.net.release_listener(listening.socket);
         }
     }
 
-    fn add_listener(&mut self, listener: Listener) -> io::Result<Id> {
-        let id = self.insert(Slot::Listener(listener))?;
-        let Some(Slot::Listener(listener)) = self.table.get_mut(id) else { unreachable!("just inserted") };
-        if let Err(error) = listener.register(self.poll.registry(), Token(id.to_token())) {
-            self.table.remove(id);
-            return Err(error);
-        }
-        Ok(id)
+    fn insert_listener(&mut self, listen: impl FnOnce(&mut N, Id) -> io::Result<N::Listener>) -> io::Result<Id> {
+        let net = &mut self.net;
+        let make = |id| listen(net, id).map(|socket| Slot::Listener(Listening::new(socket)));
+        self.table.try_insert_with(make).unwrap_or_else(|| Err(table_is_full()))
     }
 }
 
-impl<P, L> Driver<P, L>
+impl<P, L, N> Worker<P, L, N>
 where
     P: Protocol<Error: fmt::Display>,
     L: Layer,
+    N: Net,
 {
-    pub(crate) fn accept<A: Application<Self, P, L>>(&mut self, listener: Id, application: &mut A) {
+    pub(super) fn accept<A: Application<N, P, L>>(&mut self, listener: Id, application: &mut A) {
         for _ in 0..ACCEPTS_PER_TURN {
             let now = self.now;
-            let Some(Slot::Listener(entry)) = self.table.get_mut(listener) else { return };
-            if entry.backoff.paused_until(now).is_some() {
+            let Some(Slot::Listener(listening)) = self.table.get_mut(listener) else { return };
+            if listening.backoff.paused_until(now).is_some() {
                 return;
             }
-            let refused = match entry.accept() {
+            let refused = match self.net.accept(&mut listening.socket) {
                 Ok((stream, peer)) => {
-                    entry.backoff.on_accepted();
+                    listening.backoff.on_accepted();
                     self.welcome(listener, stream, peer, application);
                     continue;
                 }
@@ -87,11 +86,11 @@ where
             };
             let pause = match classify(&refused) {
                 Verdict::WouldBlock => return,
-                Verdict::GoOn => match entry.backoff.on_lost(now) {
+                Verdict::GoOn => match listening.backoff.on_lost(now) {
                     None => continue,
                     Some(pause) => pause,
                 },
-                Verdict::Resources => entry.backoff.on_refused(now),
+                Verdict::Resources => listening.backoff.on_refused(now),
                 Verdict::Fatal => {
                     error!(%listener, error = %refused, "listener failed");
                     self.stop_listening(listener);
@@ -108,13 +107,7 @@ where
         self.make_ready(listener);
     }
 
-    fn welcome<A: Application<Self, P, L>>(
-        &mut self,
-        listener: Id,
-        stream: Stream,
-        peer: Address,
-        application: &mut A,
-    ) {
+    fn welcome<A: Application<N, P, L>>(&mut self, listener: Id, stream: N::Open, peer: Address, application: &mut A) {
         let Some(connection) = application.accept(self, listener, &peer) else {
             debug!(peer = %escaped(&peer), "turned away");
             return;
@@ -131,21 +124,5 @@ where
             // That connection's problem alone (FAULTS 8).
             Err(refused) => warn!(peer = %escaped(&peer), error = %refused, "cannot serve"),
         }
-    }
-}
-
-/// A listening socket of any kind.
-#[derive(Debug)]
-pub struct ListenSocket(Listener);
-
-impl From<std::net::TcpListener> for ListenSocket {
-    fn from(socket: std::net::TcpListener) -> ListenSocket {
-        ListenSocket(socket.into())
-    }
-}
-
-impl From<std::os::unix::net::UnixListener> for ListenSocket {
-    fn from(socket: std::os::unix::net::UnixListener) -> ListenSocket {
-        ListenSocket(socket.into())
     }
 }

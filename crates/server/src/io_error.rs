@@ -1,13 +1,14 @@
 //! What an error of a system call means to a connection, and in words to a person.
 
+use crate::address::Address;
 use drywire_core::{Blocked, TransportError};
-use drywire_server::Address;
 use rustix::io::Errno;
 use std::io;
 use thiserror::Error;
 
 /// One error model for every transport (row A8).
-pub(crate) fn blocked(error: &io::Error) -> Blocked {
+#[must_use]
+pub fn blocked(error: &io::Error) -> Blocked {
     if error.kind() == io::ErrorKind::WouldBlock {
         return Blocked::WouldBlock;
     }

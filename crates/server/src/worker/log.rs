@@ -1,17 +1,18 @@
 //! What is said of a connection that ended. Bytes of its peer come out escaped.
 
-use crate::stream::Stream;
+use crate::address::Address;
+use crate::escape::escaped;
+use crate::table::Id;
 use drywire_core::CloseReport;
-use drywire_server::{Address, Id, escaped};
 use std::fmt;
 use tracing::{Level, debug, warn};
 
 /// Names a connection that broke or was cut while we were shutting down: its peer
 /// may not have all that we wrote (FAULTS 57).
-pub(crate) fn report_unfinished<E: fmt::Display>(id: Id, stream: &Stream, report: &CloseReport<E>) {
+pub(super) fn report_unfinished<E: fmt::Display>(id: Id, peer: Option<&Address>, report: &CloseReport<E>) {
     warn!(
         %id,
-        peer = stream.peer_address().as_ref().map(escaped).map(display),
+        peer = peer.map(escaped).map(display),
         reason = %escaped(&report.reason),
         sent = report.counters.sent,
         unsent = report.counters.unsent,
@@ -21,7 +22,7 @@ pub(crate) fn report_unfinished<E: fmt::Display>(id: Id, stream: &Stream, report
 
 /// The one line about a connection that ended. A peer that resets is news to
 /// nobody but whoever looks for it.
-pub(crate) fn log_close<E: fmt::Display>(id: Id, peer: Option<&Address>, report: &CloseReport<E>) {
+pub(super) fn log_close<E: fmt::Display>(id: Id, peer: Option<&Address>, report: &CloseReport<E>) {
     if !tracing::enabled!(Level::DEBUG) {
         return;
     }

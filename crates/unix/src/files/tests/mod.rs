@@ -4,7 +4,8 @@ mod open;
 mod race;
 mod send;
 
-use super::{RegularFile, Root, SystemCalls, read_file};
+use super::{RegularFile, Root, read_file};
+use drywire_server::SystemCalls;
 use std::fs;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};

@@ -1,9 +1,10 @@
 //! What opens and what is refused.
 
 use super::super::root::open_error;
-use super::super::{RegularFile, Root, SystemCalls};
+use super::super::{RegularFile, Root};
 use super::{Site, both_roots, contents};
 use drywire_core::FileError;
+use drywire_server::SystemCalls;
 use rustix::fs::{CWD, Mode, mkfifoat};
 use rustix::io::{Errno, FdFlags, fcntl_getfd};
 use std::fs;

@@ -1,0 +1,178 @@
+//! What a driver adds to a [`Worker`](crate::Worker): sockets, files, and a clock.
+//! The worker decides; a net only does, and says what came of it.
+
+use crate::address::Address;
+use crate::table::Id;
+use drywire_core::{FileId, Time, Transport, Wait};
+use std::io;
+use std::ops::BitOr;
+use std::os::fd::{AsFd, OwnedFd};
+
+/// The network as one driver sees it.
+///
+/// Everything here returns at once. Whatever is registered is registered under an
+/// [`Id`], and news of it goes to [`Worker::on_news`](crate::Worker::on_news) with that id.
+pub trait Net: Sized {
+    /// A byte stream that is open, before it is registered.
+    type Open;
+    /// A registered byte stream.
+    type Stream;
+    /// A listening socket, before it is registered.
+    type Bound;
+    /// A registered listening socket.
+    type Listener;
+    /// A registered descriptor of somebody else (row A10).
+    type Source: AsFd;
+
+    /// The time. It never goes back.
+    fn now(&self) -> Time;
+
+    /// Begins to connect. When it has worked, or failed, the stream is writable.
+    ///
+    /// # Errors
+    /// What is known at once.
+    fn connect(&mut self, id: Id, address: &Address) -> io::Result<Self::Stream>;
+
+    /// Registers a stream for both directions.
+    ///
+    /// # Errors
+    /// The poller's.
+    fn register(&mut self, id: Id, stream: Self::Open) -> io::Result<Self::Stream>;
+
+    /// The stream and its files, for one turn.
+    fn wire<'a>(&'a mut self, id: Id, stream: &'a mut Self::Stream) -> impl Transport + 'a;
+
+    /// The stream is writable: what had to wait for that is done now.
+    fn on_writable(&mut self, stream: &mut Self::Stream);
+
+    /// A turn ended, and the connection waits for this. A net that has to ask for
+    /// news does so now, and says what there is already.
+    fn arm(&mut self, stream: &mut Self::Stream, wait: &Wait) -> News {
+        let _ = (stream, wait);
+        News::default()
+    }
+
+    /// Who is at the other end, while that is known: not before it is connected.
+    fn peer_address(&self, stream: &Self::Stream) -> Option<Address>;
+
+    /// Forgets a stream and closes it, with a reset where that was asked for and
+    /// the transport has one.
+    fn release(&mut self, stream: Self::Stream, how: Release);
+
+    /// Forgets a file that nobody waits for any more.
+    fn close_file(&mut self, id: Id, file: FileId);
+
+    /// Files that are open now.
+    fn open_files(&self) -> usize;
+
+    /// Listens on an address.
+    ///
+    /// # Errors
+    /// The system's.
+    fn listen(&mut self, id: Id, address: &Address) -> io::Result<Self::Listener>;
+
+    /// Registers a socket that listens already.
+    ///
+    /// # Errors
+    /// The poller's.
+    fn listen_on(&mut self, id: Id, socket: Self::Bound) -> io::Result<Self::Listener>;
+
+    /// Takes one connection that waits.
+    ///
+    /// # Errors
+    /// The system's, sorted by [`classify`](crate::classify).
+    fn accept(&mut self, listener: &mut Self::Listener) -> io::Result<(Self::Open, Address)>;
+
+    /// The address a listener is bound to.
+    fn local_address(&self, listener: &Self::Listener) -> Option<Address>;
+
+    /// Forgets a listener and closes it.
+    fn release_listener(&mut self, listener: Self::Listener);
+
+    /// Registers a descriptor of somebody else.
+    ///
+    /// # Errors
+    /// The poller's.
+    fn watch(&mut self, id: Id, fd: OwnedFd, interest: Interest) -> io::Result<Self::Source>;
+
+    /// Changes what is asked of a descriptor; readiness that is there counts as news.
+    ///
+    /// # Errors
+    /// The poller's.
+    fn set_interest(&mut self, source: &mut Self::Source, interest: Interest) -> io::Result<()>;
+
+    /// No poller takes the descriptor (a regular file), so it is always ready.
+    fn is_always_ready(&self, source: &Self::Source) -> bool;
+
+    /// There may be news of a descriptor: what it is exactly, where the poller does
+    /// not say.
+    fn look(&mut self, source: &mut Self::Source, news: News) -> News {
+        let _ = source;
+        news
+    }
+
+    /// News of a descriptor was handled; a net that has to ask for more does so now.
+    fn arm_source(&mut self, source: &mut Self::Source) {
+        let _ = source;
+    }
+
+    /// Forgets a descriptor and gives it back.
+    fn unwatch(&mut self, source: Self::Source) -> OwnedFd;
+}
+
+/// What a poller says about one stream, listener or descriptor.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct News {
+    /// It may be read.
+    pub read: bool,
+    /// It may be written, or a write would fail.
+    pub write: bool,
+    /// The peer ended its direction, or more: a short read does not mean "nothing left".
+    pub hang_up: bool,
+    /// Both directions are of no use any more. Only asked of descriptors of others.
+    pub failed: bool,
+}
+
+/// How a stream is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Release {
+    /// As usual.
+    Close,
+    /// So that half an answer is not taken for a whole one.
+    Reset,
+}
+
+/// What is asked of a descriptor that is none of the connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interest {
+    read: bool,
+    write: bool,
+}
+
+impl Interest {
+    /// Tell when it may be read.
+    pub const READABLE: Interest = Interest { read: true, write: false };
+    /// Tell when it may be written.
+    pub const WRITABLE: Interest = Interest { read: false, write: true };
+
+    /// Readability is asked for.
+    #[must_use]
+    pub const fn is_readable(self) -> bool {
+        self.read
+    }
+
+    /// Writability is asked for.
+    #[must_use]
+    pub const fn is_writable(self) -> bool {
+        self.write
+    }
+}
+
+/// Both.
+impl BitOr for Interest {
+    type Output = Interest;
+
+    fn bitor(self, other: Interest) -> Interest {
+        Interest { read: self.read || other.read, write: self.write || other.write }
+    }
+}

@@ -1,0 +1,354 @@
+//! One worker: its connections, listeners and descriptors of others, and when
+//! each of them gets a turn. All of a driver that is not waiting.
+//!
+//! How a round goes is in `round`, listening in `listening`, descriptors of others in
+//! `sources`; this file is what the application calls besides.
+
+mod listening;
+mod log;
+mod round;
+mod slot;
+mod sources;
+
+use crate::address::Address;
+use crate::config::Config;
+use crate::drain::Drain;
+use crate::handle::{Handle, SendError, ServerHandle};
+use crate::inbox::{Inbox, Order};
+use crate::io_error::AddressError;
+use crate::net::Net;
+use crate::table::{Id, Table};
+use drywire_core::layer::Layer;
+use drywire_core::{Connection, FileError, FileId, Live, Protocol, Time, Workspace};
+use slot::{Entry, Linked, Slot};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+/// Alarms without a purpose that are not worth a search.
+const STALE_ALARMS: usize = 1024;
+
+/// The connections of one protocol, their listeners, and descriptors of others, on
+/// one thread or task.
+///
+/// This is what an [`Application`](crate::Application) gets to work with, on every
+/// driver: the same code on each, over another [`Net`]. Nothing here waits, and
+/// nothing here calls the application; what it does shows in the next round.
+///
+/// A driver calls [`Worker::on_news`] for what its poller found, then
+/// [`Worker::finish_round`]; it waits until [`Worker::next_timeout`], and calls
+/// [`Worker::wake_up`] when it has waited.
+pub struct Worker<P: Protocol, L: Layer, N: Net> {
+    net: N,
+    table: Table<Slot<P, L, N>>,
+    connections: usize,
+    /// Who gets a turn without waiting for the poller.
+    ready: VecDeque<Id>,
+    alarms: BinaryHeap<Reverse<(Time, Id)>>,
+    workspace: Workspace,
+    inbox: Inbox<P::Command>,
+    orders: Vec<Order<P::Command>>,
+    drain: Drain,
+    /// The drain has asked every connection.
+    draining: bool,
+    /// Rounds in a row that could not hear all news.
+    full_rounds: usize,
+    config: Config,
+    now: Time,
+}
+
+/// What a driver calls.
+impl<P: Protocol, L: Layer, N: Net> Worker<P, L, N> {
+    /// A worker without connections. `wake` ends the driver's wait, from any thread.
+    pub fn new(net: N, config: Config, wake: impl Fn() + Send + Sync + 'static) -> Worker<P, L, N> {
+        Worker {
+            now: net.now(),
+            net,
+            table: Table::new(),
+            connections: 0,
+            ready: VecDeque::new(),
+            alarms: BinaryHeap::new(),
+            workspace: Workspace::new(),
+            inbox: Inbox::new(config.commands, wake),
+            orders: Vec::new(),
+            drain: Drain::default(),
+            draining: false,
+            full_rounds: 0,
+            config,
+        }
+    }
+
+    /// The driver's own part.
+    pub fn net(&self) -> &N {
+        &self.net
+    }
+
+    /// The driver's own part, to work with.
+    pub fn net_mut(&mut self) -> &mut N {
+        &mut self.net
+    }
+
+    /// The wait is over: what happens from now on happens now.
+    pub fn wake_up(&mut self) {
+        self.now = self.net.now();
+    }
+
+    /// When to come by though nothing happens: zero when something is ready now,
+    /// `None` when there is nothing to come by for.
+    pub fn next_timeout(&self) -> Option<Duration> {
+        match self.next_deadline()? {
+            Time::ZERO => Some(Duration::ZERO),
+            at => Some(at.saturating_since(self.net.now())),
+        }
+    }
+
+    /// The same as a point in time, for a driver whose timer stays set:
+    /// [`Time::ZERO`] when something is ready now.
+    pub fn next_deadline(&self) -> Option<Time> {
+        // A shutdown that a callback asked for begins with the next round.
+        let drain_begins = !self.drain.is_running() && !self.draining;
+        if !self.ready.is_empty() || !self.orders.is_empty() || drain_begins {
+            return Some(Time::ZERO);
+        }
+        let alarm = self.alarms.peek().map_or(Time::NEVER, |Reverse((at, _))| *at);
+        let next = match self.drain {
+            Drain::Draining { deadline } if self.connections > 0 => alarm.min(deadline),
+            Drain::Stopped if self.connections > 0 => return Some(Time::ZERO),
+            Drain::Running | Drain::Draining { .. } | Drain::Stopped => alarm,
+        };
+        (next != Time::NEVER).then_some(next)
+    }
+
+    /// Takes what was asked through handles. A round does so itself; a driver whose
+    /// wake-ups can be lost does it before it waits.
+    pub fn take_orders(&mut self) {
+        self.inbox.take(&mut self.orders);
+    }
+
+    /// The answer to a file that was being opened: its length in bytes, or why not.
+    /// One that nobody waits for any more is closed.
+    pub fn on_file(&mut self, id: Id, file: FileId, result: Result<u64, FileError>) {
+        let answered = match self.table.get_mut(id) {
+            Some(Slot::Connection(entry)) => {
+                entry.connection.lend(&mut self.workspace, self.now).handle_file(file, result).is_ok()
+            }
+            Some(Slot::Listener(_) | Slot::Source(_)) | None => false,
+        };
+        if answered {
+            self.make_ready(id);
+        } else {
+            self.net.close_file(id, file);
+        }
+    }
+}
+
+/// What an application calls.
+impl<P: Protocol, L: Layer, N: Net> Worker<P, L, N> {
+    /// Connects, without waiting. When it has worked,
+    /// [`Application::opened`](crate::Application::opened) is called; when
+    /// not, the close report says why ([`AddressError::connecting`] has the words).
+    ///
+    /// # Errors
+    /// [`AddressError`] for what is known at once, such as a path that does not exist.
+    pub fn connect(&mut self, address: &Address, connection: Connection<P, L>) -> Result<Id, AddressError> {
+        let id = self.insert_stream(connection, |net, id| net.connect(id, address)).map_err(|source| AddressError {
+            what: "connect to",
+            address: address.clone(),
+            source,
+        })?;
+        if let Some(Slot::Connection(entry)) = self.table.get_mut(id) {
+            entry.connecting = true;
+            entry.peer = tracing::enabled!(tracing::Level::DEBUG).then(|| Box::new(address.clone()));
+        }
+        Ok(id)
+    }
+
+    /// Serves a stream that is open already, whoever opened it. Its first turn
+    /// comes with the next round.
+    ///
+    /// # Errors
+    /// The poller's, or the table is full.
+    pub fn add(&mut self, stream: impl Into<N::Open>, connection: Connection<P, L>) -> io::Result<Id> {
+        self.insert_stream(connection, |net, id| net.register(id, stream.into()))
+    }
+
+    /// Hands a command to a connection's protocol, in this or the next round.
+    /// From other threads: [`Worker::handle`]. What came through a handle is taken
+    /// once a round, so this may overtake it; among themselves both keep their order.
+    ///
+    /// # Errors
+    /// The command comes back when too many wait, or the connection is gone.
+    pub fn send(&mut self, id: Id, command: P::Command) -> Result<(), SendError<P::Command>> {
+        let Some(linked) = self.linked(id) else { return Err(SendError::Closed(command)) };
+        let posted = linked.link.post(command)?;
+        linked.waiting.push_back(posted);
+        self.make_ready(id);
+        Ok(())
+    }
+
+    /// Closes a connection once everything it owes is sent, commands that wait
+    /// included. What is not there is closed already.
+    pub fn close(&mut self, id: Id) {
+        match self.table.get(id) {
+            // Behind the commands that are still on their way.
+            Some(Slot::Connection(Entry { linked: Some(linked), .. })) => linked.link.handle().close(),
+            Some(Slot::Connection(_) | Slot::Listener(_) | Slot::Source(_)) | None => self.close_now(id),
+        }
+    }
+
+    /// Closes behind the commands that have arrived.
+    fn close_now(&mut self, id: Id) {
+        self.with_live(id, |live, linked| match linked {
+            Some(linked) if !linked.waiting.is_empty() => linked.close = true,
+            Some(_) | None => live.close(),
+        });
+    }
+
+    /// Ends a connection now; what it owes is dropped. Its report comes with this
+    /// or the next round, never from inside this call.
+    pub fn abort(&mut self, id: Id) {
+        self.with_live(id, |live, _| live.abort());
+    }
+
+    /// A handle on a connection, for any thread (rows W2, B2).
+    pub fn handle(&mut self, id: Id) -> Option<Handle<P::Command>> {
+        self.linked(id).map(|linked| linked.link.handle())
+    }
+
+    /// A handle on the whole worker, for any thread: shut down, stop.
+    pub fn server_handle(&self) -> ServerHandle<P::Command> {
+        self.inbox.server_handle()
+    }
+
+    /// Begins to shut down: listeners close, connections send what they owe, and
+    /// those that are not done by the drain timeout are cut. Asked again, they are
+    /// cut at once.
+    pub fn shutdown(&mut self) {
+        self.drain.begin(self.now, self.config.drain_timeout);
+    }
+
+    /// Ends it all now.
+    pub fn stop(&mut self) {
+        self.drain.stop();
+    }
+
+    /// Open connections.
+    pub fn len(&self) -> usize {
+        self.connections
+    }
+
+    /// No connection is open.
+    pub fn is_empty(&self) -> bool {
+        self.connections == 0
+    }
+
+    /// Files that are being sent or answered.
+    pub fn open_files(&self) -> usize {
+        self.net.open_files()
+    }
+
+    /// A connection, to look at.
+    pub fn connection(&self, id: Id) -> Option<&Connection<P, L>> {
+        match self.table.get(id)? {
+            Slot::Connection(entry) => Some(&entry.connection),
+            Slot::Listener(_) | Slot::Source(_) => None,
+        }
+    }
+}
+
+/// What both need.
+impl<P: Protocol, L: Layer, N: Net> Worker<P, L, N> {
+    fn insert_stream(
+        &mut self,
+        connection: Connection<P, L>,
+        open: impl FnOnce(&mut N, Id) -> io::Result<N::Stream>,
+    ) -> io::Result<Id> {
+        let net = &mut self.net;
+        let make = |id| open(net, id).map(|stream| Slot::Connection(Entry::new(connection, stream)));
+        let id = self.table.try_insert_with(make).unwrap_or_else(|| Err(table_is_full()))?;
+        self.connections += 1;
+        self.make_ready(id);
+        Ok(id)
+    }
+
+    /// The way for commands into a connection, made when it is first used.
+    fn linked(&mut self, id: Id) -> Option<&mut Linked<P::Command>> {
+        let capacity = self.config.commands_per_connection;
+        let Some(Slot::Connection(entry)) = self.table.get_mut(id) else { return None };
+        Some(entry.linked.get_or_insert_with(|| {
+            Box::new(Linked { link: self.inbox.link(id, capacity), waiting: VecDeque::new(), close: false })
+        }))
+    }
+
+    /// A turn without the transport, to put something in; the rest of the turn
+    /// comes with the next round.
+    fn with_live(&mut self, id: Id, input: impl FnOnce(&mut Live<'_, P, L>, Option<&mut Linked<P::Command>>)) {
+        let now = self.now;
+        let Some(Slot::Connection(entry)) = self.table.get_mut(id) else { return };
+        let mut live = entry.connection.lend(&mut self.workspace, now);
+        input(&mut live, entry.linked.as_deref_mut());
+        drop(live);
+        self.make_ready(id);
+    }
+
+    /// Gives `id` a turn without waiting for the poller.
+    fn make_ready(&mut self, id: Id) {
+        let queued = match self.table.get_mut(id) {
+            Some(Slot::Connection(entry)) => &mut entry.queued,
+            Some(Slot::Listener(listening)) => &mut listening.queued,
+            Some(Slot::Source(source)) => &mut source.queued,
+            None => return,
+        };
+        if !std::mem::replace(queued, true) {
+            self.ready.push_back(id);
+        }
+    }
+
+    fn set_alarm(&mut self, id: Id, deadline: Time) {
+        let alarm = match self.table.get_mut(id) {
+            Some(Slot::Connection(entry)) => &mut entry.alarm,
+            Some(Slot::Source(source)) => &mut source.alarm,
+            Some(Slot::Listener(_)) | None => return,
+        };
+        // An alarm that is too early finds that out when it rings and is set
+        // again; so moving a deadline back, as every byte does with the idle one, is free.
+        if deadline < *alarm {
+            *alarm = deadline;
+            self.push_alarm(deadline, id);
+        }
+    }
+
+    /// Bound: alarms that nobody waits for any more, of connections that ended and
+    /// of deadlines that came earlier, make up half of the heap at most.
+    fn push_alarm(&mut self, at: Time, id: Id) {
+        if self.alarms.len() > 2 * self.table.len() + STALE_ALARMS {
+            let table = &self.table;
+            self.alarms.retain(|Reverse((at, id))| match table.get(*id) {
+                Some(Slot::Connection(entry)) => entry.alarm == *at,
+                Some(Slot::Source(source)) => source.alarm == *at,
+                Some(Slot::Listener(_)) => true,
+                None => false,
+            });
+        }
+        self.alarms.push(Reverse((at, id)));
+    }
+}
+
+fn table_is_full() -> io::Error {
+    io::Error::other("the table of connections is full")
+}
+
+impl<P: Protocol, L: Layer, N: Net> fmt::Debug for Worker<P, L, N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Worker")
+            .field("connections", &self.connections)
+            .field("ready", &self.ready.len())
+            .field("drain", &self.drain)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,115 @@
+//! What stands behind an id: a connection, a listener, somebody else's descriptor.
+
+use crate::accept::Backoff;
+use crate::address::Address;
+use crate::inbox::{Link, Posted};
+use crate::net::{Interest, Net, News};
+use drywire_core::layer::Layer;
+use drywire_core::{Connection, Live, Protocol, Ready, Time};
+use std::collections::VecDeque;
+use std::time::Duration;
+
+// A connection is the largest by far, and what nearly every slot holds: boxing it
+// would cost an allocation each and save nothing.
+#[expect(clippy::large_enum_variant, reason = "see above")]
+pub(super) enum Slot<P: Protocol, L: Layer, N: Net> {
+    Connection(Entry<P, L, N>),
+    Listener(Listening<N>),
+    Source(Source<N>),
+}
+
+/// One connection and what the worker keeps beside it. As small as can be: a
+/// server is measured by what an idle one costs.
+pub(super) struct Entry<P: Protocol, L: Layer, N: Net> {
+    pub(super) connection: Connection<P, L>,
+    pub(super) stream: N::Stream,
+    /// The earliest alarm set for it.
+    pub(super) alarm: Time,
+    /// Made when the first handle is asked for.
+    pub(super) linked: Option<Box<Linked<P::Command>>>,
+    /// Kept for the close line of the log, when somebody reads it.
+    pub(super) peer: Option<Box<Address>>,
+    pub(super) ready: Ready,
+    /// The transport may take output again, and no turn has tried yet.
+    pub(super) writable: bool,
+    /// It stands in the ready list.
+    pub(super) queued: bool,
+    /// We connect, and the poller has not said yet that it worked.
+    pub(super) connecting: bool,
+}
+
+/// The way for commands into a connection.
+pub(super) struct Linked<C> {
+    pub(super) link: Link<C>,
+    /// Commands the connection could not take yet. Bound: the link's.
+    pub(super) waiting: VecDeque<Posted<C>>,
+    /// Close when the last of them is handled.
+    pub(super) close: bool,
+}
+
+impl<P: Protocol, L: Layer, N: Net> Entry<P, L, N> {
+    /// For the next turn.
+    pub(super) fn note(&mut self, news: News) {
+        self.ready.read |= news.read;
+        self.ready.hang_up |= news.hang_up;
+        self.writable |= news.write;
+    }
+
+    pub(super) fn new(connection: Connection<P, L>, stream: N::Stream) -> Entry<P, L, N> {
+        Entry {
+            connection,
+            stream,
+            alarm: Time::NEVER,
+            linked: None,
+            peer: None,
+            ready: Ready::UNKNOWN,
+            writable: false,
+            queued: false,
+            connecting: false,
+        }
+    }
+}
+
+/// Hands over the next command that waits, if the connection can take one.
+/// False when there was nothing to do.
+pub(super) fn feed<P: Protocol, L: Layer>(
+    linked: &mut Option<Box<Linked<P::Command>>>,
+    live: &mut Live<'_, P, L>,
+) -> bool {
+    let Some(linked) = linked else { return false };
+    if linked.waiting.is_empty() {
+        return std::mem::take(&mut linked.close) && {
+            live.close();
+            true
+        };
+    }
+    if !live.can_take_command() {
+        return false;
+    }
+    linked.waiting.pop_front().is_some_and(|posted| live.handle_command(posted.into_command()).is_ok())
+}
+
+/// One listening socket, and how it is doing.
+pub(super) struct Listening<N: Net> {
+    pub(super) socket: N::Listener,
+    pub(super) backoff: Backoff,
+    /// It stands in the ready list.
+    pub(super) queued: bool,
+}
+
+impl<N: Net> Listening<N> {
+    pub(super) fn new(socket: N::Listener) -> Listening<N> {
+        Listening { socket, backoff: Backoff::new(), queued: false }
+    }
+}
+
+/// A descriptor registered beside the connections (row A10).
+pub(super) struct Source<N: Net> {
+    pub(super) watched: N::Source,
+    pub(super) interest: Interest,
+    pub(super) timeout: Option<Duration>,
+    /// When it times out; [`Time::NEVER`] without a timeout.
+    pub(super) deadline: Time,
+    pub(super) alarm: Time,
+    pub(super) queued: bool,
+}

@@ -1,0 +1,115 @@
+//! What no driver's tests can see from outside; everything else is in theirs.
+
+use super::*;
+use crate::application::Quiet;
+use crate::net::{Interest, News, Release};
+use drywire_core::{Blocked, FileError, Limits, OpenFile, Opening, SendFileError, Transport};
+use drywire_protocols::LineEcho;
+use std::os::fd::OwnedFd;
+
+/// A net without peers: a stream is silent, or ends at once.
+struct Nowhere(Time);
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Peer {
+    Silent,
+    Gone,
+}
+
+struct Wire<'a>(&'a Peer);
+
+impl Transport for Wire<'_> {
+    fn short_read_exhausts(&self) -> bool {
+        true
+    }
+    fn try_read(&mut self, _: &mut [u8]) -> Result<usize, Blocked> {
+        if *self.0 == Peer::Silent { Err(Blocked::WouldBlock) } else { Ok(0) }
+    }
+    fn try_write_vectored(&mut self, _: &[&[u8]], _: bool) -> Result<usize, Blocked> {
+        Err(Blocked::WouldBlock)
+    }
+    fn try_send_file(&mut self, _: FileId, _: u64, _: u64) -> Result<u64, SendFileError> {
+        unreachable!("nothing is sent")
+    }
+    fn read_file(&mut self, _: FileId, _: u64, _: &mut [u8]) -> Result<usize, FileError> {
+        unreachable!("nothing is sent")
+    }
+    fn open_file(&mut self, _: &OpenFile<'_>) -> Opening {
+        unreachable!("nothing is opened")
+    }
+    fn close_file(&mut self, _: FileId) {}
+    fn half_close(&mut self) {}
+}
+
+impl Net for Nowhere {
+    type Open = Peer;
+    type Stream = Peer;
+    type Bound = ();
+    type Listener = ();
+    type Source = OwnedFd;
+
+    fn now(&self) -> Time {
+        self.0
+    }
+    fn connect(&mut self, _: Id, _: &Address) -> io::Result<Peer> {
+        Ok(Peer::Silent)
+    }
+    fn register(&mut self, _: Id, stream: Peer) -> io::Result<Peer> {
+        Ok(stream)
+    }
+    fn wire<'a>(&'a mut self, _: Id, stream: &'a mut Peer) -> impl Transport + 'a {
+        Wire(stream)
+    }
+    fn on_writable(&mut self, _: &mut Peer) {}
+    fn peer_address(&self, _: &Peer) -> Option<Address> {
+        None
+    }
+    fn release(&mut self, _: Peer, _: Release) {}
+    fn close_file(&mut self, _: Id, _: FileId) {}
+    fn open_files(&self) -> usize {
+        0
+    }
+    fn listen(&mut self, _: Id, _: &Address) -> io::Result<()> {
+        Ok(())
+    }
+    fn listen_on(&mut self, _: Id, (): ()) -> io::Result<()> {
+        Ok(())
+    }
+    fn accept(&mut self, (): &mut ()) -> io::Result<(Peer, Address)> {
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+    fn local_address(&self, (): &()) -> Option<Address> {
+        None
+    }
+    fn release_listener(&mut self, (): ()) {}
+    fn watch(&mut self, _: Id, fd: OwnedFd, _: Interest) -> io::Result<OwnedFd> {
+        Ok(fd)
+    }
+    fn set_interest(&mut self, _: &mut OwnedFd, _: Interest) -> io::Result<()> {
+        Ok(())
+    }
+    fn is_always_ready(&self, _: &OwnedFd) -> bool {
+        false
+    }
+    fn unwatch(&mut self, source: OwnedFd) -> OwnedFd {
+        source
+    }
+}
+
+#[test]
+fn fault_83_alarms_of_connections_that_ended_do_not_pile_up() {
+    let limits = Limits { idle_ms: 3_600_000, ..Limits::DEFAULT };
+    let mut worker: Worker<LineEcho, (), Nowhere> = Worker::new(Nowhere(Time::ZERO), Config::default(), || {});
+    worker.add(Peer::Silent, Connection::new(LineEcho).with_limits(limits)).unwrap();
+    for _ in 0..5000 {
+        let id = worker.add(Peer::Silent, Connection::new(LineEcho).with_limits(limits)).unwrap();
+        // One round with an idle deadline, one to end.
+        worker.finish_round(0, &mut Quiet);
+        let Some(Slot::Connection(entry)) = worker.table.get_mut(id) else { panic!("it is there") };
+        entry.stream = Peer::Gone;
+        worker.on_news(id, News { read: true, ..News::default() }, &mut Quiet);
+        assert_eq!(worker.len(), 1);
+    }
+    assert!(worker.alarms.len() <= 2 * worker.table.len() + STALE_ALARMS + 1, "{} alarms", worker.alarms.len());
+    assert!(worker.alarms.iter().any(|Reverse((_, id))| worker.table.contains(*id)), "the lasting one's is kept");
+}

@@ -1,0 +1,239 @@
+//! The task: waits for the bell, makes rounds.
+
+use super::bell::{Bell, Opened};
+use super::reactor::Reactor;
+use super::sockets::Sockets;
+use drywire_core::layer::Layer;
+use drywire_core::{CloseReport, Connection, Protocol, Time};
+use drywire_server::{Address, Application, Config, Id, News, Watch, Worker};
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::poll_fn;
+use std::io;
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+/// Runs connections of one protocol, their listeners, and descriptors of others, in
+/// one task. What it does beside waiting is the [`Worker`] it stands for.
+///
+/// One task is one core at a time. For more of them, run a driver in each of several
+/// tasks, and give each a duplicate of the listening socket
+/// ([`listen_on`](Worker::listen_on)).
+///
+/// *Guaranteed*: its futures may be dropped at any await and made again; nothing is
+/// lost, because all state is here.
+pub struct Driver<P: Protocol, L: Layer, R: Reactor> {
+    worker: Worker<P, L, Sockets<R>>,
+    bell: Arc<Bell>,
+    /// Who has news and was not heard yet.
+    heard: VecDeque<Id>,
+    files: Vec<Opened>,
+    events: usize,
+}
+
+impl<P: Protocol, L: Layer, R: Reactor> Driver<P, L, R> {
+    /// A driver without connections, on the runtime this is called from.
+    ///
+    /// # Errors
+    /// There is no runtime here, or the root is no directory.
+    pub fn new(config: Config) -> io::Result<Driver<P, L, R>> {
+        let events = config.events.max(1);
+        let net = Sockets::new(R::current()?, &config)?;
+        let bell = net.bell.clone();
+        let wake = {
+            let bell = bell.clone();
+            move || bell.ring()
+        };
+        Ok(Driver { worker: Worker::new(net, config, wake), bell, heard: VecDeque::new(), files: Vec::new(), events })
+    }
+
+    /// Waits until there is something to dispatch. Calls nobody.
+    ///
+    /// Sets no timer unless a deadline is open, and polls nothing by itself.
+    pub async fn wait(&mut self) {
+        if !self.heard.is_empty() || self.worker.next_deadline() == Some(Time::ZERO) {
+            R::give_way().await;
+        } else {
+            poll_fn(|cx| self.poll_wait(cx)).await;
+        }
+        self.worker.wake_up();
+    }
+
+    fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.bell.poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        let deadline = self.worker.next_deadline();
+        let reactor = &mut self.worker.net_mut().reactor;
+        match deadline {
+            Some(at) => reactor.poll_timer(at, cx),
+            None => {
+                reactor.stop_timer();
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl<P, L, R> Driver<P, L, R>
+where
+    P: Protocol<Error: fmt::Display>,
+    L: Layer,
+    R: Reactor,
+{
+    /// Makes one round: everybody who has news, and what is ready besides.
+    pub fn dispatch<A: Application<Sockets<R>, P, L>>(&mut self, application: &mut A) {
+        self.bell.take(&mut self.heard, &mut self.files);
+        for opened in self.files.drain(..) {
+            let (of, id, result) = self.worker.net_mut().on_opened(opened);
+            self.worker.on_file(of, id, result);
+        }
+        let heard = self.heard.len().min(self.events);
+        for id in self.heard.drain(..heard) {
+            // Which of the two it is shows when they are tried.
+            self.worker.on_news(id, News { read: true, write: true, ..News::default() }, application);
+        }
+        self.worker.finish_round(heard, application);
+    }
+
+    /// Waits and dispatches until a shutdown is through, or until there is no
+    /// connection, listener or source left.
+    ///
+    /// *Guaranteed*: dropping the future ends nothing; the driver can be run again.
+    pub async fn run<A: Application<Sockets<R>, P, L>>(&mut self, application: &mut A) {
+        while !self.worker.is_done() {
+            self.wait().await;
+            self.dispatch(application);
+        }
+    }
+}
+
+/// Listens on `address` and serves whoever connects, until the worker is shut down.
+///
+/// # Errors
+/// The address cannot be listened on, or the root is no directory.
+pub async fn serve<P, L, R, A>(address: &Address, config: Config, application: &mut A) -> io::Result<()>
+where
+    P: Protocol<Error: fmt::Display>,
+    L: Layer,
+    R: Reactor,
+    A: Application<Sockets<R>, P, L>,
+{
+    let mut driver = Driver::new(config)?;
+    driver.listen(address).map_err(io::Error::other)?;
+    let mut ending = Ending { driver, application };
+    ending.driver.run(ending.application).await;
+    Ok(())
+}
+
+/// Connects to `address` and runs the connection to its end, which is what is
+/// returned.
+///
+/// # Errors
+/// As [`serve`]. That nobody answers is the reason in the report.
+pub async fn connect<P, L, R, A>(
+    address: &Address,
+    connection: Connection<P, L>,
+    config: Config,
+    application: &mut A,
+) -> io::Result<CloseReport<P::Error>>
+where
+    P: Protocol<Error: fmt::Display>,
+    L: Layer,
+    R: Reactor,
+    A: Application<Sockets<R>, P, L>,
+{
+    let mut driver = Driver::new(config)?;
+    let id = driver.connect(address, connection).map_err(io::Error::other)?;
+    Ok(Ending { driver, application }.finish(id).await)
+}
+
+/// Runs one connection on a stream that is open already, to its end, which is what
+/// is returned.
+///
+/// # Errors
+/// The poller's.
+pub async fn drive<P, L, R, A>(
+    stream: impl Into<R::Open>,
+    connection: Connection<P, L>,
+    config: Config,
+    application: &mut A,
+) -> io::Result<CloseReport<P::Error>>
+where
+    P: Protocol<Error: fmt::Display>,
+    L: Layer,
+    R: Reactor,
+    A: Application<Sockets<R>, P, L>,
+{
+    let mut driver = Driver::new(config)?;
+    let id = driver.add(stream, connection)?;
+    Ok(Ending { driver, application }.finish(id).await)
+}
+
+/// A driver that closes and reports its connections when it is dropped, however
+/// far its future came.
+struct Ending<'a, P, L, R, A>
+where
+    P: Protocol<Error: fmt::Display>,
+    L: Layer,
+    R: Reactor,
+    A: Application<Sockets<R>, P, L>,
+{
+    driver: Driver<P, L, R>,
+    application: &'a mut A,
+}
+
+impl<P, L, R, A> Ending<'_, P, L, R, A>
+where
+    P: Protocol<Error: fmt::Display>,
+    L: Layer,
+    R: Reactor,
+    A: Application<Sockets<R>, P, L>,
+{
+    async fn finish(mut self, id: Id) -> CloseReport<P::Error> {
+        loop {
+            self.driver.wait().await;
+            let mut watch = Watch::new(&mut *self.application, id);
+            self.driver.dispatch(&mut watch);
+            if let Some(report) = watch.take_report() {
+                return report;
+            }
+        }
+    }
+}
+
+impl<P, L, R, A> Drop for Ending<'_, P, L, R, A>
+where
+    P: Protocol<Error: fmt::Display>,
+    L: Layer,
+    R: Reactor,
+    A: Application<Sockets<R>, P, L>,
+{
+    fn drop(&mut self) {
+        // After a panic of its own an application is not to be called again.
+        if !std::thread::panicking() {
+            self.driver.worker.end(self.application);
+        }
+    }
+}
+
+impl<P: Protocol, L: Layer, R: Reactor> Deref for Driver<P, L, R> {
+    type Target = Worker<P, L, Sockets<R>>;
+
+    fn deref(&self) -> &Worker<P, L, Sockets<R>> {
+        &self.worker
+    }
+}
+
+impl<P: Protocol, L: Layer, R: Reactor> DerefMut for Driver<P, L, R> {
+    fn deref_mut(&mut self) -> &mut Worker<P, L, Sockets<R>> {
+        &mut self.worker
+    }
+}
+
+impl<P: Protocol, L: Layer, R: Reactor> fmt::Debug for Driver<P, L, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Driver").field(&self.worker).finish()
+    }
+}

@@ -1,0 +1,17 @@
+//! A driver for any runtime of futures: one task, one worker, and readiness from
+//! whoever polls for the runtime.
+//!
+//! What a runtime adds is a [`Reactor`]: about a hundred lines. Everything else is
+//! here, once: how streams are registered ([`Sockets`]), how a wake-up finds the
+//! connection it is about ([`Bell`]), and the task itself ([`Driver`]).
+
+mod bell;
+mod driver;
+mod reactor;
+mod sockets;
+mod wire;
+
+pub use bell::Bell;
+pub use driver::{Driver, connect, drive, serve};
+pub use reactor::{Direction, Reactor};
+pub use sockets::{Socket, Sockets, Watched};

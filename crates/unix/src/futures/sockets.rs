@@ -1,0 +1,236 @@
+//! A runtime's reactor as a worker's net.
+
+use super::bell::{Bell, Opened};
+use super::reactor::{Direction, Reactor};
+use super::wire::Wire;
+use crate::files::Files;
+use crate::listener::{self, Listener, SocketFile};
+use crate::socket;
+use drywire_core::{FileError, FileId, Time, Transport, Wait};
+use drywire_server::{Address, Config, Id, Interest, Net, News, Release};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{OFlags, fcntl_getfl};
+use rustix::io::{Errno, retry_on_intr};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::task::{Context, Waker};
+
+/// Sockets, descriptors and files on a reactor.
+#[derive(Debug)]
+pub struct Sockets<R> {
+    pub(super) reactor: R,
+    pub(super) bell: Arc<Bell>,
+    pub(super) files: Files,
+}
+
+/// A registered descriptor, and who is woken when it is ready.
+#[derive(Debug)]
+pub struct Socket<Io> {
+    pub(super) io: Io,
+    waker: Waker,
+    /// Our direction is to end as soon as the socket is connected.
+    pub(super) ends_later: bool,
+    /// Removed when the socket is dropped.
+    _file: Option<SocketFile>,
+}
+
+/// A descriptor of somebody else.
+#[derive(Debug)]
+pub enum Watched<Io> {
+    /// The poller knows it.
+    Polled(Socket<Io>, Interest),
+    /// It never blocks, so no poller takes it.
+    AlwaysReady(OwnedFd),
+}
+
+impl<R: Reactor> Sockets<R> {
+    pub(super) fn new(reactor: R, config: &Config) -> io::Result<Sockets<R>> {
+        Ok(Sockets { reactor, bell: Arc::default(), files: Files::new(config)? })
+    }
+
+    /// The answer of a thread that opened a file: its length, now that we have it.
+    pub(super) fn on_opened(&mut self, opened: Opened) -> (Id, FileId, Result<u64, FileError>) {
+        let Opened { of, id, result } = opened;
+        let result = result.map(|file| {
+            self.files.insert(of, id, file.descriptor);
+            file.len_bytes
+        });
+        (of, id, result)
+    }
+
+    fn socket(&self, id: Id, fd: OwnedFd) -> io::Result<Socket<R::Io>> {
+        Ok(Socket { io: self.reactor.register(fd)?, waker: self.bell.waker(id), ends_later: false, _file: None })
+    }
+
+    /// Asks to be woken; true when it may be ready already.
+    fn ask(&self, socket: &Socket<R::Io>, direction: Direction) -> bool {
+        let mut cx = Context::from_waker(&socket.waker);
+        self.reactor.poll_ready(&socket.io, direction, &mut cx).is_ready()
+    }
+
+    /// Asks for all that is of interest; what is ready already is news at once.
+    fn ask_for(&self, socket: &Socket<R::Io>, interest: Interest) {
+        let read = interest.is_readable() && self.ask(socket, Direction::Read);
+        let write = interest.is_writable() && self.ask(socket, Direction::Write);
+        if read || write {
+            socket.waker.wake_by_ref();
+        }
+    }
+}
+
+impl<R: Reactor> Net for Sockets<R> {
+    type Open = R::Open;
+    type Stream = Socket<R::Io>;
+    type Bound = Listener;
+    type Listener = Socket<R::Io>;
+    type Source = Watched<R::Io>;
+
+    fn now(&self) -> Time {
+        self.reactor.now()
+    }
+
+    fn connect(&mut self, id: Id, address: &Address) -> io::Result<Socket<R::Io>> {
+        self.socket(id, socket::begin_to_connect(address)?)
+    }
+
+    fn register(&mut self, id: Id, stream: R::Open) -> io::Result<Socket<R::Io>> {
+        self.socket(id, stream.into())
+    }
+
+    fn wire<'a>(&'a mut self, id: Id, stream: &'a mut Socket<R::Io>) -> impl Transport + 'a {
+        Wire { id, stream, net: self }
+    }
+
+    fn on_writable(&mut self, stream: &mut Socket<R::Io>) {
+        if stream.ends_later {
+            stream.ends_later = !socket::half_close(stream.io.as_fd());
+        }
+    }
+
+    fn arm(&mut self, stream: &mut Socket<R::Io>, wait: &Wait) -> News {
+        let read = wait.read && self.ask(stream, Direction::Read);
+        let write = (wait.write || stream.ends_later) && self.ask(stream, Direction::Write);
+        News { read, write, ..News::default() }
+    }
+
+    fn peer_address(&self, stream: &Socket<R::Io>) -> Option<Address> {
+        socket::peer_address(stream.io.as_fd())
+    }
+
+    fn release(&mut self, stream: Socket<R::Io>, how: Release) {
+        if how == Release::Reset {
+            socket::reset_on_close(stream.io.as_fd());
+        }
+    }
+
+    fn close_file(&mut self, id: Id, file: FileId) {
+        self.files.close(id, file);
+    }
+
+    fn open_files(&self) -> usize {
+        self.files.len()
+    }
+
+    fn listen(&mut self, id: Id, address: &Address) -> io::Result<Socket<R::Io>> {
+        self.listen_on(id, Listener::bind(address)?)
+    }
+
+    fn listen_on(&mut self, id: Id, socket: Listener) -> io::Result<Socket<R::Io>> {
+        let listener = Socket { _file: socket.file, ..self.socket(id, socket.fd)? };
+        self.ask_for(&listener, Interest::READABLE);
+        Ok(listener)
+    }
+
+    fn accept(&mut self, listener: &mut Socket<R::Io>) -> io::Result<(R::Open, Address)> {
+        let accepted = self.reactor.attempt(&listener.io, Direction::Read, listener::accept);
+        if accepted.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
+            self.ask_for(listener, Interest::READABLE);
+        }
+        accepted.map(|(fd, peer)| (fd.into(), peer))
+    }
+
+    fn local_address(&self, listener: &Socket<R::Io>) -> Option<Address> {
+        listener::local_address(listener.io.as_fd())
+    }
+
+    fn release_listener(&mut self, listener: Socket<R::Io>) {
+        drop(listener);
+    }
+
+    /// A descriptor that may block is refused: it would stop every task of its thread.
+    fn watch(&mut self, id: Id, fd: OwnedFd, interest: Interest) -> io::Result<Watched<R::Io>> {
+        // A refused one is gone.
+        let spare = fd.try_clone()?;
+        if fcntl_getfl(&fd)?.contains(OFlags::NONBLOCK)
+            && let Ok(socket) = self.socket(id, fd)
+        {
+            self.ask_for(&socket, interest);
+            return Ok(Watched::Polled(socket, interest));
+        }
+        let kind = rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(&spare)?.st_mode);
+        if kind == rustix::fs::FileType::RegularFile {
+            return Ok(Watched::AlwaysReady(spare));
+        }
+        Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "a descriptor to watch must be non-blocking, or a regular file",
+        ))
+    }
+
+    fn set_interest(&mut self, source: &mut Watched<R::Io>, wanted: Interest) -> io::Result<()> {
+        if let Watched::Polled(_, interest) = source {
+            *interest = wanted;
+            self.arm_source(source);
+        }
+        Ok(())
+    }
+
+    fn is_always_ready(&self, source: &Watched<R::Io>) -> bool {
+        matches!(source, Watched::AlwaysReady(_))
+    }
+
+    /// A wake-up does not say which direction it is about. The readiness known so
+    /// far is used up by looking.
+    fn look(&mut self, source: &mut Watched<R::Io>, _: News) -> News {
+        let Watched::Polled(socket, _) = source else { return News::default() };
+        for direction in [Direction::Read, Direction::Write] {
+            let _ = self.reactor.attempt(&socket.io, direction, |_| Err::<(), _>(Errno::AGAIN.into()));
+        }
+        let mut fds = [PollFd::new(&socket.io, PollFlags::IN | PollFlags::OUT)];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let found = match retry_on_intr(|| poll(&mut fds, Some(&now))) {
+            Ok(1..) => fds[0].revents(),
+            Ok(0) | Err(_) => PollFlags::empty(),
+        };
+        let failed = found.intersects(PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL);
+        News {
+            read: found.intersects(PollFlags::IN | PollFlags::HUP),
+            write: found.contains(PollFlags::OUT),
+            hang_up: failed,
+            failed,
+        }
+    }
+
+    fn arm_source(&mut self, source: &mut Watched<R::Io>) {
+        if let Watched::Polled(socket, interest) = source {
+            self.ask_for(socket, *interest);
+        }
+    }
+
+    fn unwatch(&mut self, source: Watched<R::Io>) -> OwnedFd {
+        match source {
+            Watched::Polled(socket, _) => self.reactor.release(socket.io).expect("a descriptor that was registered"),
+            Watched::AlwaysReady(fd) => fd,
+        }
+    }
+}
+
+impl<Io: AsFd> AsFd for Watched<Io> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Watched::Polled(socket, _) => socket.io.as_fd(),
+            Watched::AlwaysReady(fd) => fd.as_fd(),
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! What every driver on Unix needs of the system, and none writes twice.
+//!
+//! No poller and no runtime is known here: those are the drivers' own.
+//!
+//! - [`files`]: opening beneath a root, sending.
+//! - [`futures`]: a driver for any runtime of futures.
+//! - [`socket`]: the calls on a stream.
+//! - [`listener`]: sockets that others connect to.
+
+#[cfg(not(unix))]
+compile_error!("drywire-unix serves Unix descriptors; it does not build for other systems");
+
+pub mod files;
+pub mod futures;
+pub mod listener;
+pub mod socket;
+
+pub use files::Files;
+pub use listener::Listener;
