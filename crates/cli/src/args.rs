@@ -4,6 +4,7 @@
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueEnum};
 use drywire_driver_mio::Address;
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 use tracing_subscriber::filter::LevelFilter;
@@ -19,12 +20,32 @@ pub(crate) struct Args {
     pub(crate) command: Command,
 }
 
-const EXIT_STATUS: &str = "Exit status: 0 when it did what it was told, 1 after a failure, 2 for a wrong command line.";
+const EXIT_STATUS: &str = "Exit status: 0 when it did what it was told, 1 after a failure, 2 for a wrong command line,\n\
+    3 when the drivers of a demo differ.";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    Demo(Demo),
     Serve(Serve),
     Connect(Connect),
+}
+
+/// Runs one protocol on every driver at once, and compares what they did.
+///
+/// Each driver serves the same files in a process of its own; a client talks the
+/// same talk to each of them. The table at the end says what it cost and whether every
+/// byte and every end was the same.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Demo {
+    /// Requests to each driver
+    #[arg(long, value_name = "N", default_value_t = 2000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) requests: u32,
+    /// What the talk is made from
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Be one of the servers: the driver, and the directory
+    #[arg(long, hide = true, num_args = 2, value_names = ["DRIVER", "DIR"])]
+    pub(crate) serve: Option<Vec<String>>,
 }
 
 /// Serves a protocol until it is stopped.
@@ -74,6 +95,21 @@ pub(crate) enum Driver {
     Tokio,
     /// async-io, the reactor of smol
     Smol,
+}
+
+impl Driver {
+    pub(crate) const ALL: [Driver; 3] = [Driver::Mio, Driver::Tokio, Driver::Smol];
+}
+
+/// The name that is typed.
+impl fmt::Display for Driver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Driver::Mio => "mio",
+            Driver::Tokio => "tokio",
+            Driver::Smol => "smol",
+        })
+    }
 }
 
 /// Connects to a server: sends standard input, prints what comes back.

@@ -1,14 +1,16 @@
 //! `drywire`: serves protocols, and talks to servers, from a command line.
 //!
 //! Here: from arguments to an exit status. What can be typed is in `args`, what
-//! it does in `serve` and `connect`; both run on driver-mio, on this one thread.
+//! it does in `demo`, `serve` and `connect`; which driver runs it in `run`.
 //!
 //! Standard output is for data alone: the bound address, the bytes received.
 //! Everything said to a person goes to standard error.
 
 mod args;
 mod connect;
+mod demo;
 mod relay;
+mod run;
 mod serve;
 mod signals;
 
@@ -25,22 +27,27 @@ use tracing_subscriber::filter::LevelFilter;
 fn main() -> ExitCode {
     let args = Args::parse();
     start_logging(args.log);
-    let result: Result<(), Box<dyn Error>> = match args.command {
+    let result: Result<ExitCode, Box<dyn Error>> = match args.command {
+        Command::Demo(args) => demo::run(&args).map_err(Box::from),
         Command::Serve(args) => {
             if args.root.is_some() && args.protocol != Protocol::Dialog {
                 wrong_usage("--root is for dialog, the echoes serve no files");
             }
-            serve::run(&args).map_err(Box::from)
+            serve::run(&args).map(done).map_err(Box::from)
         }
-        Command::Connect(args) => connect::run(&args).map_err(Box::from),
+        Command::Connect(args) => connect::run(&args).map(done).map_err(Box::from),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             say(format_args!("{error}"));
             ExitCode::FAILURE
         }
     }
+}
+
+fn done((): ()) -> ExitCode {
+    ExitCode::SUCCESS
 }
 
 /// Tells a person. Whether anybody listens does not matter.

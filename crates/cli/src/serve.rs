@@ -1,6 +1,7 @@
 //! `drywire serve`: one protocol on one address, until a signal.
 
-use crate::args::{Driver, Protocol, Serve};
+use crate::args::{Protocol, Serve};
+use crate::run::{self, Service};
 use crate::{say, signals};
 use drywire_core::{CloseReport, Connection, Limits};
 use drywire_protocols::{ByteEcho, Dialog, LineEcho};
@@ -45,31 +46,15 @@ where
     F: FnMut() -> P,
 {
     let config = Config { root, drain_timeout: args.drain_timeout, ..Config::default() };
-    let mut server = Server::new(args, protocol);
-    match args.driver {
-        Driver::Mio => {
-            let mut driver = drywire_driver_mio::Driver::new(config)?;
-            server.open(&mut driver, &args.listen, try_it)?;
-            driver.run(&mut server)?;
-        }
-        Driver::Tokio => tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
-            let mut driver = drywire_driver_tokio::Driver::new(config)?;
-            server.open(&mut driver, &args.listen, try_it)?;
-            driver.run(&mut server).await;
-            Ok::<(), ServeError>(())
-        })?,
-        Driver::Smol => async_io::block_on(async {
-            let mut driver = drywire_driver_smol::Driver::new(config)?;
-            server.open(&mut driver, &args.listen, try_it)?;
-            driver.run(&mut server).await;
-            Ok::<(), ServeError>(())
-        })?,
-    }
+    let mut server = Server::new(args, protocol, try_it);
+    run::run(args.driver, config, &mut server)?;
     server.finish()
 }
 
-struct Server<F> {
+struct Server<'a, F> {
     protocol: F,
+    listen: &'a Address,
+    try_it: &'a str,
     limits: Limits,
     drain_timeout: Duration,
     stop: Stop,
@@ -77,26 +62,26 @@ struct Server<F> {
     unfinished: usize,
 }
 
-impl<P: drywire_core::Protocol, F: FnMut() -> P> Server<F> {
-    fn new(args: &Serve, protocol: F) -> Server<F> {
+impl<'a, F> Server<'a, F> {
+    fn new<P: drywire_core::Protocol>(args: &'a Serve, protocol: F, try_it: &'a str) -> Server<'a, F>
+    where
+        F: FnMut() -> P,
+    {
         // A peer that takes nothing is one on which nothing moves, whatever it is owed.
         let stall_ms = match args.idle_timeout {
             0 => P::LIMITS.stall_ms,
             idle_ms => idle_ms.min(P::LIMITS.stall_ms),
         };
         let limits = Limits { idle_ms: args.idle_timeout, stall_ms, ..P::LIMITS };
-        Server { protocol, limits, drain_timeout: args.drain_timeout, stop: Stop::No, unfinished: 0 }
-    }
-
-    /// Catches signals, listens, and says where.
-    fn open<N: Net>(&self, worker: &mut Worker<P, (), N>, at: &Address, try_it: &str) -> Result<(), ServeError> {
-        // Before the address is printed: whoever reads it may send a signal next.
-        worker.register(signals::catch()?, Interest::READABLE, None)?;
-        let listener = worker.listen(at)?;
-        let address = worker.local_address(listener).expect("it listens");
-        print_address(&address).map_err(ServeError::Output)?;
-        say(format_args!("try it:  {} connect {address}   then type  {try_it}", program()));
-        Ok(())
+        Server {
+            protocol,
+            listen: &args.listen,
+            try_it,
+            limits,
+            drain_timeout: args.drain_timeout,
+            stop: Stop::No,
+            unfinished: 0,
+        }
     }
 
     fn finish(self) -> Result<(), ServeError> {
@@ -117,7 +102,27 @@ enum Stop {
     Failed(String),
 }
 
-impl<N, P, F> Application<N, P> for Server<F>
+impl<N, P, F> Service<N, P> for Server<'_, F>
+where
+    N: Net,
+    P: drywire_core::Protocol<Error: fmt::Display>,
+    F: FnMut() -> P,
+{
+    type Error = ServeError;
+
+    /// Catches signals, listens, and says where.
+    fn start(&mut self, worker: &mut Worker<P, (), N>) -> Result<(), ServeError> {
+        // Before the address is printed: whoever reads it may send a signal next.
+        worker.register(signals::catch()?, Interest::READABLE, None)?;
+        let listener = worker.listen(self.listen)?;
+        let address = worker.local_address(listener).expect("it listens");
+        print_address(&address).map_err(ServeError::Output)?;
+        say(format_args!("try it:  {} connect {address}   then type  {}", program(), self.try_it));
+        Ok(())
+    }
+}
+
+impl<N, P, F> Application<N, P> for Server<'_, F>
 where
     N: Net,
     P: drywire_core::Protocol<Error: fmt::Display>,

@@ -1,6 +1,7 @@
 //! The real program, as child processes on real sockets.
 
 mod connecting;
+mod demo;
 mod interactive;
 mod serving;
 mod stopping;

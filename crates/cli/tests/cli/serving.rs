@@ -42,12 +42,13 @@ fn stderr_says_what_to_type_next_and_it_works() {
     client.exits_with(0);
 }
 
-#[test]
-fn b13_dialog_serves_a_big_file_between_other_answers() {
+crate::support::on_every_driver!(b13_dialog_serves_a_big_file_between_other_answers);
+
+fn b13_dialog_serves_a_big_file_between_other_answers(driver: &str) {
     let root = tempfile::tempdir().unwrap();
     let contents = noise(5_000_000);
     fs::write(root.path().join("big"), &contents).unwrap();
-    let mut command = drywire(&["serve", "dialog", "--listen", "127.0.0.1:0"]);
+    let mut command = drywire(&["serve", "dialog", "--driver", driver, "--listen", "127.0.0.1:0"]);
     // Without --root it is the current directory.
     let server = Server::start_command(command.current_dir(root.path()));
     let mut peer = server.connect();

@@ -9,6 +9,16 @@ use std::thread;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
+crate::support::on_every_driver!(
+    fault_57_sigterm_lets_a_slow_reader_have_all_of_it,
+    nobody_new_is_let_in_while_draining,
+    fault_57_deadline_cuts_and_names_who_was_cut,
+    second_signal_does_not_wait,
+    drain_timeout_of_0_cuts_at_once,
+    idle_server_stops_at_once_and_says_nothing,
+    silent_peer_that_ends_when_we_do_holds_nothing_up,
+);
+
 /// More than the sockets' buffers of both sides take.
 const FILE_BYTES: usize = 24 << 20;
 
@@ -19,8 +29,16 @@ fn root_with_a_big_file() -> (TempDir, Vec<u8>) {
     (root, contents)
 }
 
-fn start(root: &TempDir, drain_timeout: &str) -> Server {
-    Server::start(&["dialog", "--root", root.path().to_str().unwrap(), "--drain-timeout", drain_timeout])
+fn start(driver: &str, root: &TempDir, drain_timeout: &str) -> Server {
+    Server::start(&[
+        "dialog",
+        "--driver",
+        driver,
+        "--root",
+        root.path().to_str().unwrap(),
+        "--drain-timeout",
+        drain_timeout,
+    ])
 }
 
 /// A peer that has asked for the file and read its header only.
@@ -34,10 +52,9 @@ fn slow_reader(server: &Server) -> TcpStream {
     peer
 }
 
-#[test]
-fn fault_57_sigterm_lets_a_slow_reader_have_all_of_it() {
+fn fault_57_sigterm_lets_a_slow_reader_have_all_of_it(driver: &str) {
     let (root, contents) = root_with_a_big_file();
-    let mut server = start(&root, "none");
+    let mut server = start(driver, &root, "none");
     let mut peer = slow_reader(&server);
     server.program.signal(Signal::TERM);
     server.program.stderr.wait_for("1 connection may finish, a second signal stops now");
@@ -57,10 +74,9 @@ fn fault_57_sigterm_lets_a_slow_reader_have_all_of_it() {
     assert!(!stderr.contains("did not finish"), "{stderr}");
 }
 
-#[test]
-fn nobody_new_is_let_in_while_draining() {
+fn nobody_new_is_let_in_while_draining(driver: &str) {
     let (root, _) = root_with_a_big_file();
-    let mut server = start(&root, "none");
+    let mut server = start(driver, &root, "none");
     let peer = slow_reader(&server);
     server.program.signal(Signal::TERM);
     server.program.stderr.wait_for("stopping");
@@ -76,10 +92,9 @@ fn nobody_new_is_let_in_while_draining() {
     assert!(stderr.ends_with("drywire: stopped; 1 connection did not finish\n"), "{stderr}");
 }
 
-#[test]
-fn fault_57_deadline_cuts_and_names_who_was_cut() {
+fn fault_57_deadline_cuts_and_names_who_was_cut(driver: &str) {
     let (root, _) = root_with_a_big_file();
-    let mut server = start(&root, "200ms");
+    let mut server = start(driver, &root, "200ms");
     let mut peer = slow_reader(&server);
     let own_address = peer.local_addr().unwrap();
     server.program.signal(Signal::TERM);
@@ -92,11 +107,10 @@ fn fault_57_deadline_cuts_and_names_who_was_cut() {
     assert_eq!(error.kind(), ErrorKind::ConnectionReset);
 }
 
-#[test]
-fn second_signal_does_not_wait() {
+fn second_signal_does_not_wait(driver: &str) {
     for second in [Signal::TERM, Signal::INT] {
         let (root, _) = root_with_a_big_file();
-        let mut server = start(&root, "none");
+        let mut server = start(driver, &root, "none");
         let peer = slow_reader(&server);
         server.program.signal(Signal::INT);
         server.program.stderr.wait_for("stopping");
@@ -108,10 +122,9 @@ fn second_signal_does_not_wait() {
     }
 }
 
-#[test]
-fn drain_timeout_of_0_cuts_at_once() {
+fn drain_timeout_of_0_cuts_at_once(driver: &str) {
     let (root, _) = root_with_a_big_file();
-    let mut server = start(&root, "0");
+    let mut server = start(driver, &root, "0");
     let peer = slow_reader(&server);
     server.program.signal(Signal::TERM);
     let stderr = server.program.exits_with(0);
@@ -119,10 +132,9 @@ fn drain_timeout_of_0_cuts_at_once() {
     drop(peer);
 }
 
-#[test]
-fn idle_server_stops_at_once_and_says_nothing() {
+fn idle_server_stops_at_once_and_says_nothing(driver: &str) {
     for signal in [Signal::INT, Signal::TERM] {
-        let mut server = Server::start(&["byte-echo", "--drain-timeout", "none"]);
+        let mut server = Server::start(&["byte-echo", "--driver", driver, "--drain-timeout", "none"]);
         server.program.stderr.wait_for("type  anything\n");
         let before = server.program.stderr.text();
         let start = Instant::now();
@@ -132,9 +144,8 @@ fn idle_server_stops_at_once_and_says_nothing() {
     }
 }
 
-#[test]
-fn silent_peer_that_ends_when_we_do_holds_nothing_up() {
-    let mut server = Server::start(&["line-echo", "--drain-timeout", "none"]);
+fn silent_peer_that_ends_when_we_do_holds_nothing_up(driver: &str) {
+    let mut server = Server::start(&["line-echo", "--driver", driver, "--drain-timeout", "none"]);
     let mut peer = server.connect();
     peer.write_all(b"hello\nunfinished").unwrap();
     let mut hello = [0; 6];

@@ -12,6 +12,29 @@ use std::time::{Duration, Instant};
 /// No wait is longer, however busy the machine is.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Each of these is a test on each driver; it is told which.
+macro_rules! on_every_driver {
+    ($($test:ident),* $(,)?) => {
+        $(mod $test {
+            #[test]
+            fn on_mio() {
+                super::$test("mio");
+            }
+
+            #[test]
+            fn on_tokio() {
+                super::$test("tokio");
+            }
+
+            #[test]
+            fn on_smol() {
+                super::$test("smol");
+            }
+        })*
+    };
+}
+pub(crate) use on_every_driver;
+
 /// The program with these arguments, not started yet.
 pub(crate) fn drywire(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_drywire"));
