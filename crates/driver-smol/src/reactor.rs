@@ -49,7 +49,7 @@ impl Reactor for Smol {
         };
         match ask() {
             Poll::Ready(Ok(())) => ask().map(drop),
-            answer => answer.map(drop),
+            answer @ (Poll::Ready(Err(_)) | Poll::Pending) => answer.map(drop),
         }
     }
 

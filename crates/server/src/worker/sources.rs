@@ -14,7 +14,7 @@ use std::time::Duration;
 
 impl<P: Protocol, L: Layer, N: Net> Worker<P, L, N> {
     /// Watches a descriptor that is none of our connections (row A10). Events go
-    /// to [`Application::source`](crate::Application::source), edge by
+    /// to [`Application::source`], edge by
     /// edge: handle each to exhaustion.
     ///
     /// What no poller takes, such as a regular file, is always ready. With a

@@ -1,0 +1,90 @@
+//! Deadlines watch progress: idling, stalling, lingering (FAULTS 3, 5, 6).
+
+use crate::noise::assert_same;
+use crate::peer::{flood, read_end, read_line, read_n, read_reset, send};
+use crate::stage::Stage;
+use crate::subject::{Options, Subject};
+use crate::talk::Talk;
+use drywire_core::{Connection, Limit, Limits, Protocol, Reason};
+use drywire_protocols::{ByteEcho, LineEcho};
+use std::io::Read;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// The answer, a clean end, and the bound that was met in the report; not before time.
+pub fn fault_6_silent_peer_gets_the_answer_for_idling_and_is_closed<S: Subject>() {
+    let limits = Limits { idle_ms: 300, ..Limits::DEFAULT };
+    let stage = Stage::<S, LineEcho>::serve(move || Connection::new(LineEcho).with_limits(limits));
+    let start = Instant::now();
+    let (number, mut peer) = stage.known_peer();
+    assert_same(&read_end(&mut peer), b"error: nothing moved for 300 ms\n");
+    assert!(start.elapsed() >= Duration::from_millis(290), "too early: {:?}", start.elapsed());
+    drop(peer);
+    assert_eq!(stage.report(number).reason, Reason::Limit(Limit::Idle(300)));
+}
+
+/// Every byte counts as life, also one that is no message yet.
+pub fn fault_6_peer_that_says_a_little_is_not_idle<S: Subject>() {
+    let limits = Limits { idle_ms: 600, ..Limits::DEFAULT };
+    let stage = Stage::<S, LineEcho>::serve(move || Connection::new(LineEcho).with_limits(limits));
+    let mut peer = stage.peer();
+    for _ in 0..15 {
+        send(&mut peer, b"x");
+        thread::sleep(Duration::from_millis(100));
+    }
+    send(&mut peer, b"\n");
+    assert_eq!(read_line(&mut peer), format!("{}\n", "x".repeat(15)));
+}
+
+/// The report says so, and the peer sees a reset, not an end.
+pub fn fault_3_5_peer_that_takes_nothing_is_cut_as_stalled<S: Subject>() {
+    // Longer than the flood's own wait: after a reset a write would be told of it, and
+    // the read no more.
+    let limits = Limits { stall_ms: 1000, ..ByteEcho::LIMITS };
+    let stage =
+        Stage::<S, ByteEcho>::serve_with(Options::NARROW, move || Connection::new(ByteEcho).with_limits(limits));
+    let (number, mut peer) = stage.known_narrow_peer();
+    let start = Instant::now();
+    flood(&mut peer, 32 << 20, |_, slot| slot.fill(0));
+    let report = stage.report(number);
+    assert!(start.elapsed() >= Duration::from_millis(990), "too early: {:?}", start.elapsed());
+    assert_eq!(report.reason, Reason::Stalled);
+    assert!(report.counters.unsent > 0, "{:?}", report.counters);
+    assert!(read_reset(&mut peer).iter().all(|byte| *byte == 0));
+}
+
+/// It takes several times the stall's length, and a little all the time.
+pub fn fault_3_slow_but_live_download_is_not_cut<S: Subject>() {
+    const OWED: usize = 2 << 20;
+    let limits = Limits { stall_ms: 800, output_bytes: 4 << 20, ..Talk::LIMITS };
+    let stage = Stage::<S, Talk>::serve_with(Options::NARROW, move || Connection::new(Talk).with_limits(limits));
+    let (number, mut peer) = stage.known_narrow_peer();
+    send(&mut peer, format!("owe {OWED}\nbye\n").as_bytes());
+    let start = Instant::now();
+    let mut got = Vec::new();
+    while start.elapsed() < Duration::from_millis(2500) {
+        got.extend(read_n(&mut peer, 1000));
+        thread::sleep(Duration::from_millis(10));
+    }
+    assert!(stage.scene.look(|seen| seen[number].reports.is_empty()), "cut after {} bytes", got.len());
+    got.extend(read_end(&mut peer));
+    Talk::noise().assert_at(0, &got);
+    assert_eq!(got.len(), OWED, "I1");
+    drop(peer);
+    assert_eq!(stage.report(number).reason, Reason::Finished);
+}
+
+/// The connection has said its last word; a peer that stays is not waited for.
+pub fn linger_ends_though_the_peer_never_does<S: Subject>() {
+    let limits = Limits { linger_ms: 200, ..Limits::DEFAULT };
+    let stage = Stage::<S, LineEcho>::serve(move || Connection::new(LineEcho).with_limits(limits));
+    let (number, mut peer) = stage.known_peer();
+    let start = Instant::now();
+    send(&mut peer, b"quit\n");
+    assert_same(&read_end(&mut peer), b"quit\n");
+    assert_eq!(stage.report(number).reason, Reason::Finished);
+    let took = start.elapsed();
+    assert!(took >= Duration::from_millis(190), "its end was not waited for: {took:?}");
+    // Our socket is still open, and theirs is gone.
+    assert_eq!(peer.read(&mut [0]).unwrap_or(0), 0);
+}

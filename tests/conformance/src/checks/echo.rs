@@ -1,0 +1,136 @@
+//! What is sent comes back: lines and bytes, of one client and of many (rows E5, E6,
+//! E8, E10).
+
+use super::{byte_echo, line_echo};
+use crate::noise::{Noise, assert_same};
+use crate::peer::{ask, is_over, read_end, read_line, read_n, reset, send, while_writing};
+use crate::stage::Stage;
+use crate::subject::{Options, Scene, Subject};
+use drywire_core::{Connection, Limit, Protocol, Reason};
+use drywire_protocols::{ByteEcho, LineEcho};
+use std::io::Read;
+use std::net::TcpStream;
+use std::thread;
+
+/// `quit` comes back, is the last, and its session ends cleanly.
+pub fn e5_quit_ends_the_session<S: Subject>() {
+    let stage = Stage::<S, LineEcho>::serve(line_echo);
+    let (number, mut peer) = stage.known_peer();
+    send(&mut peer, b"hello\nquit\nnever seen\n");
+    assert_same(&read_end(&mut peer), b"hello\nquit\n");
+    drop(peer);
+    assert_eq!(stage.report(number).reason, Reason::Finished);
+}
+
+/// By `quit`, by the peer's end, by a reset, by an error, by the end of the server.
+pub fn e5_socket_is_closed_on_every_path<S: Subject>() {
+    let stage = Stage::<S, LineEcho>::serve(line_echo);
+    let (quit, mut peer) = stage.known_peer();
+    send(&mut peer, b"quit\n");
+    assert_same(&read_end(&mut peer), b"quit\n");
+    drop(peer);
+    assert_eq!(stage.report(quit).reason, Reason::Finished);
+
+    let (ended, peer) = stage.known_peer();
+    drop(peer);
+    assert_eq!(stage.report(ended).reason, Reason::Finished);
+
+    let (gone, peer) = stage.known_peer();
+    reset(peer);
+    assert!(matches!(stage.report(gone).reason, Reason::Transport(_)), "{:?}", stage.report(gone).reason);
+
+    let (wrong, peer) = stage.known_peer();
+    let too_long = vec![b'x'; LineEcho::LIMITS.input_bytes as usize + 1];
+    assert_same(&ask(peer, &too_long), b"error: line too long\n");
+    assert!(matches!(stage.report(wrong).reason, Reason::Limit(Limit::Input(_))), "{:?}", stage.report(wrong).reason);
+
+    let (_, mut left) = stage.known_peer();
+    drop(stage);
+    assert!(is_over(&mut left), "the server has ended, and its socket has not");
+}
+
+/// Interleaved: everybody has written before anybody reads.
+pub fn e6_many_clients_at_once_each_get_their_own_lines<S: Subject>() {
+    let stage = Stage::<S, LineEcho>::serve(line_echo);
+    let mut peers: Vec<TcpStream> = (0..200).map(|_| stage.peer()).collect();
+    for round in 0..10 {
+        for (n, peer) in peers.iter_mut().enumerate() {
+            send(peer, format!("client {n} round {round}\n").as_bytes());
+        }
+        for (n, peer) in peers.iter_mut().enumerate().rev() {
+            assert_eq!(read_line(peer), format!("client {n} round {round}\n"), "I5");
+        }
+    }
+}
+
+/// From eight threads, each connection after the other.
+pub fn e6_clients_that_come_and_go_at_the_same_time_are_served<S: Subject>() {
+    let stage = Stage::<S, LineEcho>::serve(line_echo);
+    let address = stage.tcp();
+    let threads: Vec<_> = (0..8)
+        .map(|n| {
+            thread::spawn(move || {
+                for round in 0..50 {
+                    let text = format!("thread {n} round {round}\n");
+                    let peer = crate::peer::connect(address, S::PATIENCE);
+                    assert_same(&ask(peer, text.as_bytes()), text.as_bytes());
+                }
+            })
+        })
+        .collect();
+    for thread in threads {
+        thread.join().expect("its lines came back");
+    }
+    stage.wait_for_ends(400);
+    stage.scene.look(|seen| {
+        assert_eq!(seen.len(), 400);
+        assert!(seen.iter().all(|seen| seen.reports[0].reason == Reason::Finished));
+    });
+}
+
+/// All at once, much more than any buffer, and then the end of input.
+pub fn e6_pipelined_lines_come_back_in_order_then_the_end<S: Subject>() {
+    let stage = Stage::<S, LineEcho>::serve(line_echo);
+    let text: String = (0..50_000).map(|n| format!("line number {n}\r\n")).collect();
+    assert_same(&ask(stage.peer(), text.as_bytes()), text.as_bytes());
+}
+
+/// One write per byte, one segment each.
+pub fn fault_16_line_written_byte_by_byte_comes_back_whole<S: Subject>() {
+    let stage = Stage::<S, LineEcho>::serve(line_echo);
+    let mut peer = stage.peer();
+    let text = b"byte by byte\none \0 two \r three\nquit\r\n";
+    for byte in text {
+        send(&mut peer, &[*byte]);
+    }
+    let mut got = Vec::new();
+    let mut slot = [0; 1];
+    while peer.read(&mut slot).expect("a clean end") == 1 {
+        got.push(slot[0]);
+    }
+    assert_same(&got, text);
+}
+
+/// One byte to one mebibyte, on one connection.
+pub fn e8_bytes_of_any_number_come_back_exactly<S: Subject>() {
+    let stage = Stage::<S, ByteEcho>::serve(byte_echo);
+    let mut peer = stage.peer();
+    let sizes = [1, 2, 3, 1000, 4095, 4096, 4097, 16_383, 16_384, 16_385, 65_535, 65_537, 300_001, 1 << 20];
+    for (n, size) in (0..).zip(sizes) {
+        let bytes = Noise::new(n).bytes(size);
+        let got = while_writing(&mut peer, |writer| send(writer, &bytes), |peer| read_n(peer, size));
+        assert_same(&got, &bytes);
+    }
+}
+
+/// The second server on a port gets an error that names the address, and the way out.
+pub fn e10_address_in_use_is_an_error_that_says_what_to_do<S: Subject>() {
+    let stage = Stage::<S, LineEcho>::serve(line_echo);
+    let again = S::serve(&stage.address, Options::default(), Scene::new(|| Connection::new(LineEcho)));
+    let Err(error) = again else { panic!("{}: two servers listen on {}", S::NAME, stage.address) };
+    let text = error.to_string();
+    assert!(text.contains(&stage.address.to_string()), "which address? {text}");
+    assert!(text.contains("port"), "what is to be done, such as to take another port? {text}");
+    // And the first is none the worse for it.
+    assert_same(&ask(stage.peer(), b"still here\n"), b"still here\n");
+}

@@ -1,0 +1,65 @@
+//! Each direction ends by itself: batch input gets everything it is owed (row E7).
+
+use super::line_echo;
+use crate::noise::assert_same;
+use crate::peer::{ask, flood, read_end};
+use crate::stage::Stage;
+use crate::subject::{Options, Subject};
+use drywire_core::{Connection, Limits, Reason};
+use drywire_protocols::LineEcho;
+use std::net::Shutdown;
+use std::thread;
+use std::time::Duration;
+
+/// A file of lines on standard input, as it were, through the small queue.
+pub fn e7_batch_input_gets_all_that_is_owed_then_a_clean_end<S: Subject>() {
+    let stage = Stage::<S, LineEcho>::serve(|| Connection::new(LineEcho).with_limits(LineEcho::SMALL));
+    let (number, peer) = stage.known_peer();
+    let text: String = (0..20_000).map(|n| format!("line {n}\n")).collect();
+    assert_same(&ask(peer, text.as_bytes()), text.as_bytes());
+    let report = stage.report(number);
+    assert_eq!((report.reason, report.counters.unsent), (Reason::Finished, 0));
+    assert_eq!(report.counters.sent, text.len() as u64);
+}
+
+/// The client ends before it has read a single byte of three megabytes.
+pub fn e7_three_megabytes_owed_at_the_end_of_input_all_come<S: Subject>() {
+    const LINE: &[u8] = b"sixty-four bytes make up this line, and the line feed is the last\n";
+    const OWED: usize = 3_000_000 / LINE.len() * LINE.len();
+    let limits = Limits { output_bytes: 4 << 20, ..Limits::DEFAULT };
+    let stage =
+        Stage::<S, LineEcho>::serve_with(Options::NARROW, move || Connection::new(LineEcho).with_limits(limits));
+    let (number, mut peer) = stage.known_narrow_peer();
+    let sent = flood(&mut peer, OWED as u64, |at, slot| {
+        for (byte, at) in slot.iter_mut().zip(at as usize..) {
+            *byte = LINE[at % LINE.len()];
+        }
+    });
+    assert!(sent >= OWED as u64, "only {sent} bytes were taken, though all of them fit the bound");
+    peer.shutdown(Shutdown::Write).expect("connected");
+    thread::sleep(Duration::from_millis(50));
+    let got = read_end(&mut peer);
+    assert_same(&got, &LINE.repeat(sent as usize / LINE.len() + 1)[..sent as usize]);
+    drop(peer);
+    assert_eq!(stage.report(number).reason, Reason::Finished);
+}
+
+/// What stands there is echoed, then the end.
+pub fn e7_unterminated_line_at_the_end_of_input_comes_back_as_it_stands<S: Subject>() {
+    let stage = Stage::<S, LineEcho>::serve(line_echo);
+    for text in [&b"a line\nand no line"[..], b"no line\r", b"\0"] {
+        let (number, peer) = stage.known_peer();
+        assert_same(&ask(peer, text), text);
+        assert_eq!(stage.report(number).reason, Reason::Finished);
+    }
+}
+
+/// Nothing asked, nothing owed.
+pub fn e7_end_of_input_right_after_the_connect_is_a_clean_end<S: Subject>() {
+    let stage = Stage::<S, LineEcho>::serve(line_echo);
+    for _ in 0..20 {
+        assert_same(&ask(stage.peer(), b""), b"");
+    }
+    stage.wait_for_ends(20);
+    stage.scene.look(|seen| assert!(seen.iter().all(|seen| seen.reports[0].reason == Reason::Finished)));
+}

@@ -1,0 +1,84 @@
+//! Streams that are larger than everything on their way (row E8).
+
+use super::byte_echo;
+use crate::noise::Noise;
+use crate::peer::{Duplex, send, while_writing};
+use crate::stage::Stage;
+use crate::subject::{Options, Subject};
+use drywire_core::Reason;
+use drywire_protocols::ByteEcho;
+use std::io::Read;
+use std::net::TcpStream;
+use std::thread;
+use std::time::Duration;
+
+/// Every buffer of every socket is as small as the kernel makes it, and the client
+/// reads small pieces and pauses now and then: thousands of times the driver can
+/// write no more, or a part only, and must go on later with the right byte.
+pub fn e8_64_mib_come_back_exactly_through_narrow_sockets_to_a_slow_reader<S: Subject>() {
+    const TOTAL: u64 = 64 << 20;
+    let stage = Stage::<S, ByteEcho>::serve_with(Options::NARROW, byte_echo);
+    let (number, peer) = stage.known_narrow_peer();
+    let noise = Noise::new(64);
+    let mut pauses = 0;
+    exchange(peer, noise, TOTAL, |n| {
+        // Lengths of reads are as random as the bytes: 1 to 8192.
+        let word = noise.word(n);
+        if word.is_multiple_of(1024) {
+            thread::sleep(Duration::from_millis(1));
+            pauses += 1;
+        }
+        (word >> 32) as usize % 8192 + 1
+    });
+    assert!(pauses > 0, "the reader never was slow");
+    let report = stage.report(number);
+    assert_eq!(report.reason, Reason::Finished);
+    assert_eq!((report.counters.received, report.counters.sent), (TOTAL, TOTAL));
+}
+
+/// Four clients with a stream of their own each.
+pub fn e8_large_streams_of_several_clients_do_not_mix<S: Subject>() {
+    const EACH: u64 = 8 << 20;
+    let stage = Stage::<S, ByteEcho>::serve(byte_echo);
+    thread::scope(|scope| {
+        for n in 0..4 {
+            let peer = stage.peer();
+            scope.spawn(move || exchange(peer, Noise::new(n), EACH, |_| 64 * 1024));
+        }
+    });
+    stage.wait_for_ends(4);
+}
+
+/// Sends `total` bytes and ends; what comes back is compared as it comes, `next`
+/// bytes at most for the nth read.
+fn exchange(mut peer: TcpStream, noise: Noise, total: u64, next: impl FnMut(u64) -> usize) {
+    let write = |writer: &mut TcpStream| {
+        let mut piece = vec![0; 64 * 1024];
+        for at in (0..total).step_by(piece.len()) {
+            noise.fill(at, &mut piece);
+            send(writer, &piece);
+        }
+        writer.end();
+    };
+    let got = while_writing(&mut peer, write, |peer| compare(peer, noise, next));
+    assert_eq!(got, total, "I1: the end came early or late");
+}
+
+/// Reads to the end; says how many bytes came, all of them right.
+#[track_caller]
+fn compare(peer: &mut TcpStream, noise: Noise, mut next: impl FnMut(u64) -> usize) -> u64 {
+    let mut slot = vec![0; 64 * 1024];
+    let mut got = 0;
+    for n in 0.. {
+        let most = next(n);
+        match peer.read(&mut slot[..most]) {
+            Ok(0) => break,
+            Ok(n) => {
+                noise.assert_at(got, &slot[..n]);
+                got += n as u64;
+            }
+            Err(error) => panic!("I1: an end was to come after {got} bytes: {error}"),
+        }
+    }
+    got
+}

@@ -1,0 +1,54 @@
+//! The same over Unix sockets.
+
+use super::{byte_echo, line_echo};
+use crate::noise::{Noise, assert_same};
+use crate::peer::{ask, connect_unix, read_line, send};
+use crate::stage::Stage;
+use crate::subject::{Options, Scene, Subject, Testable};
+use drywire_core::Connection;
+use drywire_protocols::{ByteEcho, LineEcho};
+use drywire_server::Address;
+use std::path::PathBuf;
+use tempfile::TempDir;
+
+/// A server on a path in a directory of its own.
+#[track_caller]
+fn serve<S: Subject, P: Testable>(make: fn() -> Connection<P>) -> (Stage<S, P>, PathBuf, TempDir) {
+    let dir = tempfile::tempdir().expect("a place for files");
+    let path = dir.path().join("socket");
+    let stage = Stage::serve_on(&Address::Unix(Some(path.clone())), Options::default(), make);
+    (stage, path, dir)
+}
+
+/// Interleaved, as over TCP.
+pub fn e6_unix_clients_at_once_each_get_their_own_lines<S: Subject>() {
+    let (_stage, path, _dir) = serve::<S, LineEcho>(line_echo);
+    let mut peers: Vec<_> = (0..50).map(|_| connect_unix(&path, S::PATIENCE)).collect();
+    for round in 0..5 {
+        for (n, peer) in peers.iter_mut().enumerate() {
+            send(peer, format!("client {n} round {round}\n").as_bytes());
+        }
+        for (n, peer) in peers.iter_mut().enumerate() {
+            assert_eq!(read_line(peer), format!("client {n} round {round}\n"), "I5");
+        }
+    }
+}
+
+/// Eight mebibytes, then the end of input.
+pub fn e8_unix_bytes_come_back_exactly<S: Subject>() {
+    let (stage, path, _dir) = serve::<S, ByteEcho>(byte_echo);
+    let bytes = Noise::new(8).bytes(8 << 20);
+    assert_same(&ask(connect_unix(&path, S::PATIENCE), &bytes), &bytes);
+    stage.wait_for_ends(1);
+}
+
+/// The error names the path, and the first server goes on.
+pub fn e10_unix_path_in_use_is_an_error_that_says_what_to_do<S: Subject>() {
+    let (stage, path, _dir) = serve::<S, LineEcho>(line_echo);
+    let again = S::serve(&stage.address, Options::default(), Scene::new(|| Connection::new(LineEcho)));
+    let Err(error) = again else { panic!("{}: two servers listen on {}", S::NAME, stage.address) };
+    let text = error.to_string();
+    assert!(text.contains(&path.display().to_string()), "which path? {text}");
+    assert!(text.contains("another path"), "what is to be done, such as to take another path? {text}");
+    assert_same(&ask(connect_unix(&path, S::PATIENCE), b"still here\n"), b"still here\n");
+}
