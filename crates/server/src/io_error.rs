@@ -35,6 +35,12 @@ pub struct AddressError {
 }
 
 impl AddressError {
+    /// The words for an address that a socket of one's own could not be bound to.
+    #[must_use]
+    pub fn listening(address: Address, source: io::Error) -> AddressError {
+        AddressError { what: "listen on", address, source }
+    }
+
     /// The words for a connection to `address` that never stood: `error` is the
     /// reason in its close report.
     #[must_use]

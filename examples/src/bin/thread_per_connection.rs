@@ -47,10 +47,14 @@ pub fn talk<P: Protocol>(
     let (epoch, mut workspace) = (Instant::now(), Workspace::new());
     let _ = (stream.set_nodelay(true), stream.set_write_timeout(Some(TICK)));
     let mut wire = Wire { stream, root, files: HashMap::new(), scratch: Vec::new(), error: None };
-    let mut ready = Ready::default(); // no read at first: a greeting would wait behind it for ever
+    // Output first, or a greeting would wait behind a read for ever. After a write that
+    // waited in vain it is input's turn, while there is some.
+    let (mut ready, mut writes) = (Ready::default(), true);
     loop {
         let mut live = connection.lend(&mut workspace, Time::ZERO + epoch.elapsed());
-        live.handle_writable(); // the write itself waits, for a tick
+        if writes {
+            live.handle_writable(); // the write itself waits, for a tick
+        }
         before_turn(&mut live);
         let turn = turn(&mut live, &mut wire, &mut ready, &mut Budget::bytes(1));
         drop(live);
@@ -66,6 +70,7 @@ pub fn talk<P: Protocol>(
                     true => ready.read = wire.wait_for_input(patience),
                     false => thread::sleep(patience),
                 }
+                writes = !ready.read;
             }
             Turn::Closed(report) => {
                 let _ = set_socket_linger(&wire.stream, report.reason.is_abort().then_some(Duration::ZERO));
@@ -130,10 +135,7 @@ impl Transport for Wire<'_> {
 
 /// A call that was interrupted can be made again, like one that waited in vain.
 fn blocked(error: &io::Error) -> Blocked {
-    match error.kind() == io::ErrorKind::Interrupted {
-        true => Blocked::WouldBlock,
-        false => io_error::blocked(error),
-    }
+    if error.kind() == io::ErrorKind::Interrupted { Blocked::WouldBlock } else { io_error::blocked(error) }
 }
 
 fn main() -> io::Result<()> {

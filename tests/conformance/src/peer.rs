@@ -44,6 +44,15 @@ pub(crate) fn connect_narrow(address: SocketAddr, patience: Duration) -> TcpStre
     connect_socket(fd, address, patience)
 }
 
+/// Connects a socket that holds the least the kernel allows; slow as that is.
+#[track_caller]
+pub(crate) fn connect_narrowest(address: SocketAddr, patience: Duration) -> TcpStream {
+    let fd = tcp_socket(address).expect("a socket");
+    sockopt::set_socket_recv_buffer_size(&fd, 1).expect("a size, raised to the smallest");
+    sockopt::set_socket_send_buffer_size(&fd, 1).expect("a size, raised to the smallest");
+    connect_socket(fd, address, patience)
+}
+
 /// A socket that is connected later, when there are no descriptors any more.
 #[track_caller]
 pub(crate) fn unconnected(address: SocketAddr) -> OwnedFd {

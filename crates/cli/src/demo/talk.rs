@@ -99,7 +99,7 @@ impl Script {
             }
         };
         // Where the end of input is the end, one request more fits.
-        if requests > 0 && connection % 3 == 0 {
+        if requests > 0 && connection.is_multiple_of(3) {
             request.extend_from_slice(b"NOOP\n");
             reply.add(b"OK\n");
         }

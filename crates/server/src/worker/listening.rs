@@ -23,11 +23,8 @@ impl<P: Protocol, L: Layer, N: Net> Worker<P, L, N> {
     /// # Errors
     /// [`AddressError`], which names the address and the way out (row E10).
     pub fn listen(&mut self, address: &Address) -> Result<Id, AddressError> {
-        self.insert_listener(|net, id| net.listen(id, address)).map_err(|source| AddressError {
-            what: "listen on",
-            address: address.clone(),
-            source,
-        })
+        self.insert_listener(|net, id| net.listen(id, address))
+            .map_err(|source| AddressError::listening(address.clone(), source))
     }
 
     /// Listens on a socket that is open already: inherited, or with options of

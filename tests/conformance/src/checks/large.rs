@@ -2,7 +2,7 @@
 
 use super::byte_echo;
 use crate::noise::Noise;
-use crate::peer::{Duplex, send, while_writing};
+use crate::peer::{Duplex, connect_narrowest, send, while_writing};
 use crate::stage::Stage;
 use crate::subject::{Options, Subject};
 use drywire_core::Reason;
@@ -12,9 +12,10 @@ use std::net::TcpStream;
 use std::thread;
 use std::time::Duration;
 
-/// Every buffer of every socket is as small as the kernel makes it, and the client
-/// reads small pieces and pauses now and then: thousands of times the driver can
-/// write no more, or a part only, and must go on later with the right byte.
+/// Every send buffer is the kernel's smallest and every receive buffer has 4096 bytes,
+/// the least with which loopback does not wait for timers; the client reads small
+/// pieces and pauses now and then. Thousands of times the driver can write no more, or
+/// a part only, and must go on later with the right byte.
 pub fn e8_64_mib_come_back_exactly_through_narrow_sockets_to_a_slow_reader<S: Subject>() {
     const TOTAL: u64 = 64 << 20;
     let stage = Stage::<S, ByteEcho>::serve_with(Options::NARROW, byte_echo);
@@ -34,6 +35,14 @@ pub fn e8_64_mib_come_back_exactly_through_narrow_sockets_to_a_slow_reader<S: Su
     let report = stage.report(number);
     assert_eq!(report.reason, Reason::Finished);
     assert_eq!((report.counters.received, report.counters.sent), (TOTAL, TOTAL));
+}
+
+/// As little as there can be under way, at a hundredth of the speed.
+pub fn e8_bytes_come_back_exactly_through_the_smallest_buffers_there_are<S: Subject>() {
+    let stage = Stage::<S, ByteEcho>::serve_with(Options::NARROW, byte_echo);
+    let peer = connect_narrowest(stage.tcp(), S::PATIENCE);
+    exchange(peer, Noise::new(65), 64 << 10, |_| 1000);
+    stage.wait_for_ends(1);
 }
 
 /// Four clients with a stream of their own each.

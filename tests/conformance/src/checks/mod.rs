@@ -55,6 +55,7 @@ macro_rules! every_check {
             echo::e8_bytes_of_any_number_come_back_exactly needs Echo, Shared;
             echo::e10_address_in_use_is_an_error_that_says_what_to_do needs Echo, Shared;
             large::e8_64_mib_come_back_exactly_through_narrow_sockets_to_a_slow_reader needs Echo, Shared;
+            large::e8_bytes_come_back_exactly_through_the_smallest_buffers_there_are needs Echo, Shared;
             large::e8_large_streams_of_several_clients_do_not_mix needs Echo, Shared;
             unix::e6_unix_clients_at_once_each_get_their_own_lines needs Unix, Shared;
             unix::e8_unix_bytes_come_back_exactly needs Unix, Shared;

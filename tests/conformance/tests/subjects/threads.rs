@@ -5,9 +5,9 @@
 #[path = "../../../../examples/src/bin/thread_per_connection.rs"]
 mod thread_per_connection;
 
-use drywire_conformance::{Capability, Options, Running, Scene, Subject, Testable};
+use drywire_conformance::{Capability, Options, Running, Scene, Subject, Testable, narrow_listener};
 use drywire_core::{CloseReport, Live};
-use drywire_server::Address;
+use drywire_server::{Address, AddressError};
 use drywire_unix::files::Root;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -51,8 +51,9 @@ pub(crate) fn serve<P: Testable>(
     event: impl Fn(usize, P::Event) + Send + Sync + 'static,
     closed: impl Fn(usize, CloseReport<P::Error>) + Send + Sync + 'static,
 ) -> io::Result<Server> {
-    let Address::Tcp(address) = address else { return Err(io::ErrorKind::Unsupported.into()) };
-    let listener = TcpListener::bind(address)?;
+    let Address::Tcp(at) = address else { return Err(io::ErrorKind::Unsupported.into()) };
+    let listener = if options.narrow { narrow_listener(*at) } else { TcpListener::bind(at) };
+    let listener = listener.map_err(|error| io::Error::other(AddressError::listening(address.clone(), error)))?;
     let address = listener.local_addr()?;
     let root = options.root.as_deref().map(Root::open).transpose()?;
     let orders = Arc::new(Orders::default());
