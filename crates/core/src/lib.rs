@@ -5,7 +5,7 @@
 //! It needs no operating system. The same inputs give the same actions, always.
 //!
 //! ```text
-//!          ┌────────────── driver (mio · your own loop · a test) ──────────────┐
+//!          ┌──────── driver (mio · tokio · smol · your own loop · a test) ─────┐
 //!  socket ─▶ read_with ─▶ layers ─▶ Protocol::consume ──────────events──▶ application
 //!          │                                │ one transaction                  │
 //!  socket ◀─ Action ◀─ poll ◀─ layers ◀─ output queue (bytes · files) ◀─commands

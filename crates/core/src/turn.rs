@@ -11,6 +11,10 @@ use crate::layer::Layer;
 use crate::protocol::Protocol;
 
 /// A real or simulated socket, non-blocking, and the files that go through it.
+///
+/// A turn has one time, that of its [`lend`](crate::Connection::lend). A transport
+/// that waits inside of a call makes it stale: its driver waits before the turn, and
+/// keeps turns short.
 pub trait Transport {
     /// A read that does not fill its slot has emptied the transport, so the read
     /// that would only say so is saved. True for stream sockets on epoll while no

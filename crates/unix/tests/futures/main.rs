@@ -2,6 +2,7 @@
 //! futures, waiting without polling, and living among other tasks. On tokio and on
 //! async-io; what both share with driver-mio is in `tests/conformance`.
 
+mod allocations;
 mod cancel;
 mod files;
 mod runtime;
