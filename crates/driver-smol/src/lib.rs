@@ -3,8 +3,7 @@
 //!
 //! This crate only waits. How a worker gives connections their turns is in
 //! [drywire_server], what a driver does with sockets and files on any runtime of
-//! futures in [drywire_unix]; here is
-//! what async-io knows of readiness and timers, and `blocking` of threads.
+//! futures in [drywire_unix]; here is what async-io knows of readiness and timers, and `blocking` of threads.
 //!
 //! - [`serve`]: a server on an address, until it is shut down.
 //! - [`connect`]: a client, until its connection ends.
@@ -32,80 +31,6 @@
 mod reactor;
 mod stream;
 
-pub use drywire_server::{
-    Accept, Address, AddressError, Application, Config, Handle, Id, Interest, Quiet, SendError, ServerHandle,
-    SourceEvent, SystemCalls,
-};
 pub use reactor::Smol;
-pub use stream::Stream;
 
-use drywire_core::layer::Layer;
-use drywire_core::{CloseReport, Connection, Protocol};
-use drywire_unix::futures::{self, Sockets};
-use std::fmt;
-use std::io;
-
-/// Sockets, descriptors and files on async-io: what an application for this driver
-/// alone is written for.
-pub type Net = Sockets<Smol>;
-
-/// What callbacks get: connections, listeners and descriptors on async-io.
-pub type Worker<P, L = ()> = drywire_server::Worker<P, L, Net>;
-
-/// Runs connections of one protocol in one task.
-pub type Driver<P, L = ()> = futures::Driver<P, L, Smol>;
-
-/// Listens on `address` and serves whoever connects, until the worker is shut down.
-///
-/// For a free port, a handle to shut it down, or more than one listener, make a
-/// [`Driver`].
-///
-/// # Errors
-/// The address cannot be listened on, or as [`Driver::new`].
-pub async fn serve<P, L, A>(address: &Address, config: Config, application: &mut A) -> io::Result<()>
-where
-    P: Protocol<Error: fmt::Display>,
-    L: Layer,
-    A: Application<Net, P, L>,
-{
-    futures::serve::<_, _, Smol, _>(address, config, application).await
-}
-
-/// Connects to `address` and runs the connection to its end. That end is what is
-/// returned; the application's `closed` is not called for it, unless the future is
-/// dropped before.
-///
-/// # Errors
-/// As [`serve`]. That nobody answers is not an error here but the reason in the report.
-pub async fn connect<P, L, A>(
-    address: &Address,
-    connection: Connection<P, L>,
-    config: Config,
-    application: &mut A,
-) -> io::Result<CloseReport<P::Error>>
-where
-    P: Protocol<Error: fmt::Display>,
-    L: Layer,
-    A: Application<Net, P, L>,
-{
-    futures::connect::<_, _, Smol, _>(address, connection, config, application).await
-}
-
-/// Runs one connection on a stream that is open already, to its end, which is what
-/// is returned, as in [`connect`]. Who opened the stream makes no difference.
-///
-/// # Errors
-/// The poller's, or as [`Driver::new`].
-pub async fn drive<P, L, A>(
-    stream: impl Into<Stream>,
-    connection: Connection<P, L>,
-    config: Config,
-    application: &mut A,
-) -> io::Result<CloseReport<P::Error>>
-where
-    P: Protocol<Error: fmt::Display>,
-    L: Layer,
-    A: Application<Net, P, L>,
-{
-    futures::drive::<_, _, Smol, _>(stream.into(), connection, config, application).await
-}
+drywire_unix::driver_on!(Smol);

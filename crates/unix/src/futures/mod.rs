@@ -1,10 +1,13 @@
 //! A driver for any runtime of futures: one task, one worker, and readiness from
 //! whoever polls for the runtime.
 //!
-//! What a runtime adds is a [`Reactor`]: about a hundred lines. Everything else is
+//! What a runtime adds is a [`Reactor`]: about a hundred lines, and one call of
+//! [`driver_on!`](crate::driver_on) for the functions users know. Everything else is
 //! here, once: how streams are registered ([`Sockets`]), how a wake-up finds the
 //! connection it is about ([`Bell`]), and the task itself ([`Driver`]).
 
+#[doc(hidden)]
+pub mod api;
 mod bell;
 mod driver;
 mod reactor;
