@@ -2,7 +2,7 @@
 //! spinning, no timer while no deadline is open.
 //!
 //! This crate only waits. How a worker gives connections their turns is in
-//! [drywire_server], what a driver does with sockets and files on any runtime of
+//! `drywire-server`, what a driver does with sockets and files on any runtime of
 //! futures in [drywire_unix]; here is what async-io knows of readiness and timers, and `blocking` of threads.
 //!
 //! - [`serve`]: a server on an address, until it is shut down.
