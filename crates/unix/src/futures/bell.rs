@@ -23,7 +23,7 @@ pub struct Bell {
 struct Rung {
     ids: VecDeque<Id>,
     files: Vec<Opened>,
-    /// Rung since the task was told of it last.
+    /// Rung since the task looked last.
     news: bool,
     /// The driver's task, while it waits.
     task: Option<Waker>,
@@ -51,10 +51,11 @@ impl Bell {
         Waker::from(Arc::new(Pull { id, bell: self.clone() }))
     }
 
-    /// Waits until it is rung.
+    /// Waits until it is rung. It stays so until somebody looks: whoever waited may
+    /// drop the answer.
     pub(super) fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut rung = self.lock();
-        if mem::take(&mut rung.news) {
+        if rung.news {
             return Poll::Ready(());
         }
         match &mut rung.task {
@@ -74,6 +75,12 @@ impl Bell {
             ids.append(&mut rung.ids);
         }
         files.append(&mut rung.files);
+    }
+
+    /// The task is gone: handles may live on, and are not to keep its memory.
+    pub(super) fn forget_task(&self) {
+        let task = self.lock().task.take();
+        drop(task);
     }
 
     /// Wakes for the first only (FAULTS 67), and after the lock is free.

@@ -218,6 +218,12 @@ where
     }
 }
 
+impl<P: Protocol, L: Layer, R: Reactor> Drop for Driver<P, L, R> {
+    fn drop(&mut self) {
+        self.bell.forget_task();
+    }
+}
+
 impl<P: Protocol, L: Layer, R: Reactor> Deref for Driver<P, L, R> {
     type Target = Worker<P, L, Sockets<R>>;
 

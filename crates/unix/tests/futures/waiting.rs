@@ -21,6 +21,7 @@ on_every_runtime!(
     flood_leaves_other_tasks_of_the_thread_their_turns,
     handles_wake_the_task_from_other_threads,
     many_wakes_before_a_round_are_one_round,
+    news_that_was_waited_for_and_not_looked_at_stays_news,
 );
 
 fn idle_driver_is_not_polled_and_sets_no_timer<R: Runtime>() {
@@ -153,5 +154,18 @@ fn many_wakes_before_a_round_are_one_round<R: Runtime>() {
         for peer in &mut peers {
             peer.read_exact(&mut [0; 2]).unwrap();
         }
+    });
+}
+
+fn news_that_was_waited_for_and_not_looked_at_stays_news<R: Runtime>() {
+    R::block_on(async {
+        let (mut driver, address): (Driver<LineEcho, (), R>, _) = listening(Config::default());
+        let _peer = connect(address);
+        for _ in 0..3 {
+            assert!(within(PATIENCE, driver.wait()).await.is_some());
+        }
+        let mut recorder = Recorder::<LineEcho>::new(|| Connection::new(LineEcho));
+        driver.dispatch(&mut recorder);
+        assert_eq!(recorder.opened.len(), 1);
     });
 }
