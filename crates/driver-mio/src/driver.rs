@@ -5,7 +5,7 @@ use crate::net::{Mio, news};
 use crate::stream::POLL2;
 use drywire_core::Protocol;
 use drywire_core::layer::Layer;
-use drywire_server::{Application, Config, Id};
+use drywire_server::{Application, Config, Id, Rounds};
 use mio::{Events, Token, Waker};
 use std::fmt;
 use std::io;
@@ -43,7 +43,7 @@ const WAKER: Token = Token(Id::RESERVED_TOKENS_START);
 /// # #[allow(unreachable_code)] Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Driver<P: Protocol, L: Layer = ()> {
-    worker: Worker<P, L>,
+    worker: Rounds<P, L, Mio>,
     events: Events,
 }
 
@@ -60,7 +60,7 @@ impl<P: Protocol, L: Layer> Driver<P, L> {
             let _ = waker.wake();
         };
         let events = Events::with_capacity(config.events.max(1));
-        Ok(Driver { worker: Worker::new(net, config, wake), events })
+        Ok(Driver { worker: Rounds::new(net, config, wake), events })
     }
 
     /// Waits until something happens, for `timeout` at most, or until
@@ -99,15 +99,7 @@ where
 {
     /// Makes one round: everything the last [`Driver::wait`] found, and what is
     /// ready besides. Callbacks may do anything to the worker; a round inside a round
-    /// is none of it, by type (FAULTS 62):
-    ///
-    /// ```compile_fail,E0599
-    /// # use drywire_driver_mio::{Quiet, Worker};
-    /// # use drywire_protocols::LineEcho;
-    /// fn inside_a_callback(worker: &mut Worker<LineEcho>) {
-    ///     worker.dispatch(&mut Quiet);
-    /// }
-    /// ```
+    /// is none of it, by type (FAULTS 62).
     pub fn dispatch<A: Application<Mio, P, L>>(&mut self, application: &mut A) {
         let mut heard = 0;
         for event in &self.events {
@@ -119,6 +111,11 @@ where
         }
         self.events.clear();
         self.worker.finish_round(heard, application);
+    }
+
+    /// Closes and reports every connection, for want of more rounds.
+    pub(crate) fn end<A: Application<Mio, P, L>>(&mut self, application: &mut A) {
+        self.worker.end(application);
     }
 
     /// Waits and dispatches until a shutdown is through, or until there is no

@@ -109,11 +109,13 @@ where
     L: Layer,
     A: Application<Mio, P, L>,
 {
-    let mut watch = Watch::new(application, id);
     loop {
+        let mut watch = Watch::new(application, id);
         driver.wait(None)?;
         driver.dispatch(&mut watch);
         if let Some(report) = watch.take_report() {
+            // Of others, that callbacks have made meanwhile.
+            driver.end(application);
             return Ok(report);
         }
     }

@@ -1,9 +1,9 @@
 //! mio as a worker's net: one registration for both directions, edge-triggered.
 
 use crate::stream::{POLL2, Stream};
-use drywire_core::{Blocked, FileError, FileId, OpenFile, Opening, SendFileError, Time, Transport};
+use drywire_core::{Blocked, FileError, FileId, OpenFile, Opening, SendFileError, Time, Transport, TransportError};
 use drywire_server::io_error::blocked;
-use drywire_server::{Address, Config, Id, Interest, Net, News, Release};
+use drywire_server::{Address, Config, Connecting, Id, Interest, Net, News, Release};
 use drywire_unix::files::{Files, sent};
 use drywire_unix::listener::{self, SocketFile};
 use drywire_unix::socket::begin_to_connect;
@@ -30,19 +30,12 @@ impl Mio {
     }
 }
 
-/// What mio said, in our words.
+/// What mio said, in our words. A peer that only ended its direction says nothing
+/// about ours: under poll(2) a write that would block arms everything again, and trying
+/// one for each report of that end would go round for ever.
 pub(crate) fn news(event: &Event) -> News {
-    let broken = event.is_error() || event.is_write_closed();
-    let hang_up = event.is_read_closed() || broken;
-    News {
-        read: event.is_readable() || hang_up,
-        // A peer that only ended its direction says nothing about ours. Under
-        // poll(2) a write that would block arms everything again, and trying
-        // one for each report of that end would go round for ever.
-        write: event.is_writable() || broken,
-        hang_up,
-        failed: event.is_error() || (event.is_read_closed() && event.is_write_closed()),
-    }
+    let failed = event.is_error() || event.is_write_closed();
+    News { read: event.is_readable(), write: event.is_writable(), hang_up: event.is_read_closed() || failed, failed }
 }
 
 impl Net for Mio {
@@ -78,6 +71,14 @@ impl Net for Mio {
 
     fn on_writable(&mut self, stream: &mut Stream) {
         stream.on_writable(self.poll.registry());
+    }
+
+    fn connecting(&self, stream: &Stream) -> Connecting {
+        stream.connecting()
+    }
+
+    fn take_error(&self, stream: &Stream) -> TransportError {
+        stream.take_error()
     }
 
     fn peer_address(&self, stream: &Stream) -> Option<Address> {

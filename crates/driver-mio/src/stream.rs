@@ -1,7 +1,8 @@
 //! The transports: TCP, Unix sockets, pairs of descriptors. All of them
 //! non-blocking to us, whatever they are to others.
 
-use drywire_server::Address;
+use drywire_core::TransportError;
+use drywire_server::{Address, Connecting};
 use drywire_unix::socket::{self, Mode as Call, receive, send_slices, with_io_slices};
 use mio::net::{TcpStream, UnixStream};
 use mio::unix::pipe::Receiver;
@@ -173,6 +174,23 @@ impl Stream {
             Kind::Tcp(stream) => socket::peer_address(stream.as_fd()),
             Kind::Unix(stream) => socket::peer_address(stream.as_fd()),
             Kind::Pair(_) => Some(Address::Pair),
+        }
+    }
+
+    pub(crate) fn connecting(&self) -> Connecting {
+        match &self.kind {
+            Kind::Tcp(stream) => socket::connecting(stream.as_fd()),
+            Kind::Unix(stream) => socket::connecting(stream.as_fd()),
+            Kind::Pair(_) => Connecting::Stands,
+        }
+    }
+
+    /// Why it failed to connect.
+    pub(crate) fn take_error(&self) -> TransportError {
+        match &self.kind {
+            Kind::Tcp(stream) => socket::take_error(stream.as_fd()),
+            Kind::Unix(stream) => socket::take_error(stream.as_fd()),
+            Kind::Pair(_) => unreachable!("pairs are not connected"),
         }
     }
 

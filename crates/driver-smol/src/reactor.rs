@@ -69,7 +69,12 @@ impl Reactor for Smol {
             timer.set_at(instant);
             *set = at;
         }
-        Pin::new(timer).poll(cx).map(drop)
+        let answer = Pin::new(timer).poll(cx).map(drop);
+        if answer.is_ready() {
+            // It has fired and would never again, whatever it is set to.
+            self.timer = None;
+        }
+        answer
     }
 
     fn stop_timer(&mut self) {

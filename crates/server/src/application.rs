@@ -12,8 +12,8 @@ use std::io;
 ///
 /// Every method may add, change and remove connections through `worker` (row A4);
 /// none of them runs inside a connection, so it may close the one it hears about,
-/// or any other. Methods run on the worker's thread and must not block it. A worker
-/// can neither wait nor make a round, so a round inside a round does not compile
+/// or any other. Methods run on the worker's thread, or in its task, and must not block
+/// it. A worker cannot make a round, so a round inside a round does not compile
 /// (FAULTS 62).
 ///
 /// Written for every `N`, it runs on every driver.

@@ -43,6 +43,6 @@ pub use handle::{Handle, SendError, ServerHandle};
 pub use inbox::{Inbox, Link, Order, Posted};
 pub use io_error::AddressError;
 pub use log_limit::{Log, LogLimiter};
-pub use net::{Interest, Net, News, Release};
+pub use net::{Connecting, Interest, Net, News, Release};
 pub use table::{Id, Table};
-pub use worker::Worker;
+pub use worker::{Rounds, Worker};

@@ -3,7 +3,7 @@
 
 use crate::address::Address;
 use crate::table::Id;
-use drywire_core::{FileId, Time, Transport, Wait};
+use drywire_core::{FileId, Time, Transport, TransportError, Wait};
 use std::io;
 use std::ops::BitOr;
 use std::os::fd::{AsFd, OwnedFd};
@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, OwnedFd};
 /// The network as one driver sees it.
 ///
 /// Everything here returns at once. Whatever is registered is registered under an
-/// [`Id`], and news of it goes to [`Worker::on_news`](crate::Worker::on_news) with that id.
+/// [`Id`], and news of it goes to [`Rounds::on_news`](crate::Rounds::on_news) with that id.
 pub trait Net: Sized {
     /// A byte stream that is open, before it is registered.
     type Open;
@@ -52,7 +52,19 @@ pub trait Net: Sized {
         News::default()
     }
 
-    /// Who is at the other end, while that is known: not before it is connected.
+    /// A deadline of the connection has come. The next reads and writes are really
+    /// made, whatever is known of the stream's readiness.
+    fn on_alarm(&mut self, stream: &mut Self::Stream) {
+        let _ = stream;
+    }
+
+    /// How far a stream from [`Net::connect`] has come.
+    fn connecting(&self, stream: &Self::Stream) -> Connecting;
+
+    /// Why a stream failed to connect.
+    fn take_error(&self, stream: &Self::Stream) -> TransportError;
+
+    /// Who is at the other end, while that is known.
     fn peer_address(&self, stream: &Self::Stream) -> Option<Address>;
 
     /// Forgets a stream and closes it, with a reset where that was asked for and
@@ -120,16 +132,28 @@ pub trait Net: Sized {
     fn unwatch(&mut self, source: Self::Source) -> OwnedFd;
 }
 
+/// How far a connection that we make has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Connecting {
+    /// Not known yet.
+    Pending,
+    /// It stands.
+    Stands,
+    /// It will never stand. The next read or write says why, or
+    /// [`Net::take_error`].
+    Failed,
+}
+
 /// What a poller says about one stream, listener or descriptor.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct News {
     /// It may be read.
     pub read: bool,
-    /// It may be written, or a write would fail.
+    /// It may be written.
     pub write: bool,
     /// The peer ended its direction, or more: a short read does not mean "nothing left".
     pub hang_up: bool,
-    /// Both directions are of no use any more. Only asked of descriptors of others.
+    /// It failed, or both directions have ended: reads and writes say how.
     pub failed: bool,
 }
 

@@ -1,9 +1,12 @@
 //! The calls on a byte stream: none waits, none raises SIGPIPE (FAULTS 56), and an
 //! interrupted one is repeated (FAULTS 14).
 
-use drywire_server::Address;
+use drywire_core::{Blocked, TransportError};
+use drywire_server::io_error::blocked;
+use drywire_server::{Address, Connecting};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, retry_on_intr};
-use rustix::net::sockopt::{set_socket_linger, set_tcp_nodelay};
+use rustix::net::sockopt::{set_socket_linger, set_tcp_nodelay, socket_error};
 use rustix::net::{
     AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, SocketAddrAny, SocketAddrUnix, SocketFlags,
     SocketType, connect, getpeername, recv, send, sendmsg, shutdown, socket_with,
@@ -91,6 +94,33 @@ pub fn reset_on_close(fd: BorrowedFd<'_>) {
     let _ = set_socket_linger(fd, Some(Duration::ZERO));
 }
 
+/// How far a socket of [`begin_to_connect`] has come.
+#[must_use]
+pub fn connecting(fd: BorrowedFd<'_>) -> Connecting {
+    if getpeername(fd).is_ok() {
+        return Connecting::Stands;
+    }
+    let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::OUT)];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    match retry_on_intr(|| poll(&mut fds, Some(&now))) {
+        Ok(1..) if fds[0].revents().intersects(PollFlags::ERR | PollFlags::HUP) => Connecting::Failed,
+        Ok(_) | Err(_) => Connecting::Pending,
+    }
+}
+
+/// Why a socket failed; it tells once.
+#[must_use]
+pub fn take_error(fd: BorrowedFd<'_>) -> TransportError {
+    let error = match socket_error(fd) {
+        Ok(Err(error)) | Err(error) => io::Error::from(error),
+        Ok(Ok(())) => io::Error::from(Errno::NOTCONN),
+    };
+    match blocked(&error) {
+        Blocked::Failed(error) => error,
+        Blocked::WouldBlock => TransportError::Other(0),
+    }
+}
+
 /// Who is at the other end; `None` while the socket is being connected.
 #[must_use]
 pub fn peer_address(fd: BorrowedFd<'_>) -> Option<Address> {
@@ -112,13 +142,13 @@ pub fn begin_to_connect(to: &Address) -> io::Result<OwnedFd> {
             let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
             let fd = stream_socket(family)?;
             without_delay(fd.as_fd());
-            in_progress(retry_on_intr(|| connect(&fd, address)))?;
+            in_progress(connect(&fd, address))?;
             Ok(fd)
         }
         Address::Unix(Some(path)) => {
             let address = SocketAddrUnix::new(path.as_path())?;
             let fd = stream_socket(AddressFamily::UNIX)?;
-            in_progress(retry_on_intr(|| connect(&fd, &address)))?;
+            in_progress(connect(&fd, &address))?;
             Ok(fd)
         }
         Address::Unix(None) | Address::Pair => Err(io::ErrorKind::InvalidInput.into()),
@@ -127,7 +157,8 @@ pub fn begin_to_connect(to: &Address) -> io::Result<OwnedFd> {
 
 fn in_progress(result: Result<(), Errno>) -> io::Result<()> {
     match result {
-        Ok(()) | Err(Errno::INPROGRESS) => Ok(()),
+        // One that was interrupted goes on all the same.
+        Ok(()) | Err(Errno::INPROGRESS | Errno::INTR) => Ok(()),
         Err(error) => Err(error.into()),
     }
 }

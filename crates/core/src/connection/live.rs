@@ -3,10 +3,10 @@
 
 use super::phase::{Asked, Phase};
 use super::{Connection, layered, lent};
-use crate::action::{Action, OpenFile, OutputSide, ReadFile, StreamFile, Wait, Write};
+use crate::action::{Action, Fault, OpenFile, OutputSide, ReadFile, StreamFile, Wait, Write};
 use crate::close::{CloseReport, Reason};
 use crate::context::{Ending, FileGate};
-use crate::error::{FileError, Misuse};
+use crate::error::{FileError, Misuse, TransportError};
 use crate::file::{FileId, Opened};
 use crate::layer::Layer;
 use crate::output::FilePart;
@@ -19,7 +19,8 @@ use core::fmt;
 ///
 /// Inputs, in any order: [`read_with`](Live::read_with),
 /// [`handle_writable`](Live::handle_writable), [`handle_command`](Live::handle_command),
-/// [`handle_file`](Live::handle_file), [`drain`](Live::drain), [`close`](Live::close),
+/// [`handle_file`](Live::handle_file),
+/// [`handle_transport_error`](Live::handle_transport_error), [`drain`](Live::drain), [`close`](Live::close),
 /// [`abort`](Live::abort). Time is an input too: a turn made later handles the
 /// timers that came due. Then [`poll`](Live::poll) until it says
 /// [`Action::Wait`]. [`turn`](crate::turn()) does all of it.
@@ -43,6 +44,12 @@ impl<'a, P: Protocol, L: Layer> Live<'a, P, L> {
     /// The transport can take output again.
     pub fn handle_writable(&mut self) {
         self.conn.io.write_blocked = false;
+    }
+
+    /// The transport failed, and no read or write has said so: there was nothing to
+    /// read or write, as while a connection is being refused.
+    pub fn handle_transport_error(&mut self, error: TransportError) {
+        self.conn.io.on_fault(Fault::Transport(error));
     }
 
     /// A command can be handed over now: the one before was handled, and nothing

@@ -19,7 +19,8 @@ use crate::io_error::AddressError;
 use crate::net::Net;
 use crate::table::{Id, Table};
 use drywire_core::layer::Layer;
-use drywire_core::{Connection, FileError, FileId, Live, Protocol, Time, Workspace};
+use drywire_core::{Connection, Live, Protocol, Time, Workspace};
+pub use round::Rounds;
 use slot::{Entry, Linked, Slot};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -35,11 +36,8 @@ const STALE_ALARMS: usize = 1024;
 ///
 /// This is what an [`Application`](crate::Application) gets to work with, on every
 /// driver: the same code on each, over another [`Net`]. Nothing here waits, and
-/// nothing here calls the application; what it does shows in the next round.
-///
-/// A driver calls [`Worker::on_news`] for what its poller found, then
-/// [`Worker::finish_round`]; it waits until [`Worker::next_timeout`], and calls
-/// [`Worker::wake_up`] when it has waited.
+/// nothing here calls the application; what it does shows in the next round. Rounds
+/// are made by a driver, with [`Rounds`].
 pub struct Worker<P: Protocol, L: Layer, N: Net> {
     net: N,
     table: Table<Slot<P, L, N>>,
@@ -57,91 +55,6 @@ pub struct Worker<P: Protocol, L: Layer, N: Net> {
     full_rounds: usize,
     config: Config,
     now: Time,
-}
-
-/// What a driver calls.
-impl<P: Protocol, L: Layer, N: Net> Worker<P, L, N> {
-    /// A worker without connections. `wake` ends the driver's wait, from any thread.
-    pub fn new(net: N, config: Config, wake: impl Fn() + Send + Sync + 'static) -> Worker<P, L, N> {
-        Worker {
-            now: net.now(),
-            net,
-            table: Table::new(),
-            connections: 0,
-            ready: VecDeque::new(),
-            alarms: BinaryHeap::new(),
-            workspace: Workspace::new(),
-            inbox: Inbox::new(config.commands, wake),
-            orders: Vec::new(),
-            drain: Drain::default(),
-            draining: false,
-            full_rounds: 0,
-            config,
-        }
-    }
-
-    /// The driver's own part.
-    pub fn net(&self) -> &N {
-        &self.net
-    }
-
-    /// The driver's own part, to work with.
-    pub fn net_mut(&mut self) -> &mut N {
-        &mut self.net
-    }
-
-    /// The wait is over: what happens from now on happens now.
-    pub fn wake_up(&mut self) {
-        self.now = self.net.now();
-    }
-
-    /// When to come by though nothing happens: zero when something is ready now,
-    /// `None` when there is nothing to come by for.
-    pub fn next_timeout(&self) -> Option<Duration> {
-        match self.next_deadline()? {
-            Time::ZERO => Some(Duration::ZERO),
-            at => Some(at.saturating_since(self.net.now())),
-        }
-    }
-
-    /// The same as a point in time, for a driver whose timer stays set:
-    /// [`Time::ZERO`] when something is ready now.
-    pub fn next_deadline(&self) -> Option<Time> {
-        // A shutdown that a callback asked for begins with the next round.
-        let drain_begins = !self.drain.is_running() && !self.draining;
-        if !self.ready.is_empty() || !self.orders.is_empty() || drain_begins {
-            return Some(Time::ZERO);
-        }
-        let alarm = self.alarms.peek().map_or(Time::NEVER, |Reverse((at, _))| *at);
-        let next = match self.drain {
-            Drain::Draining { deadline } if self.connections > 0 => alarm.min(deadline),
-            Drain::Stopped if self.connections > 0 => return Some(Time::ZERO),
-            Drain::Running | Drain::Draining { .. } | Drain::Stopped => alarm,
-        };
-        (next != Time::NEVER).then_some(next)
-    }
-
-    /// Takes what was asked through handles. A round does so itself; a driver whose
-    /// wake-ups can be lost does it before it waits.
-    pub fn take_orders(&mut self) {
-        self.inbox.take(&mut self.orders);
-    }
-
-    /// The answer to a file that was being opened: its length in bytes, or why not.
-    /// One that nobody waits for any more is closed.
-    pub fn on_file(&mut self, id: Id, file: FileId, result: Result<u64, FileError>) {
-        let answered = match self.table.get_mut(id) {
-            Some(Slot::Connection(entry)) => {
-                entry.connection.lend(&mut self.workspace, self.now).handle_file(file, result).is_ok()
-            }
-            Some(Slot::Listener(_) | Slot::Source(_)) | None => false,
-        };
-        if answered {
-            self.make_ready(id);
-        } else {
-            self.net.close_file(id, file);
-        }
-    }
 }
 
 /// What an application calls.
@@ -249,6 +162,39 @@ impl<P: Protocol, L: Layer, N: Net> Worker<P, L, N> {
         self.net.open_files()
     }
 
+    /// When to come by though nothing happens: zero when something is ready now,
+    /// `None` when there is nothing to come by for.
+    pub fn next_timeout(&self) -> Option<Duration> {
+        match self.next_deadline()? {
+            Time::ZERO => Some(Duration::ZERO),
+            at => Some(at.saturating_since(self.net.now())),
+        }
+    }
+
+    /// The same as a point in time, for a driver whose timer stays set:
+    /// [`Time::ZERO`] when something is ready now.
+    pub fn next_deadline(&self) -> Option<Time> {
+        // A shutdown that a callback asked for begins with the next round.
+        let drain_begins = !self.drain.is_running() && !self.draining;
+        if !self.ready.is_empty() || !self.orders.is_empty() || drain_begins {
+            return Some(Time::ZERO);
+        }
+        let alarm = self.alarms.peek().map_or(Time::NEVER, |Reverse((at, _))| *at);
+        let next = match self.drain {
+            Drain::Draining { deadline } if self.connections > 0 => alarm.min(deadline),
+            Drain::Stopped if self.connections > 0 => return Some(Time::ZERO),
+            Drain::Running | Drain::Draining { .. } | Drain::Stopped => alarm,
+        };
+        (next != Time::NEVER).then_some(next)
+    }
+
+    /// There is nothing left to wait for: a shutdown is through, or nothing is
+    /// registered.
+    pub fn is_done(&self) -> bool {
+        let shut_down = !self.drain.is_running() && self.connections == 0 && self.draining;
+        shut_down || self.table.is_empty()
+    }
+
     /// A connection, to look at.
     pub fn connection(&self, id: Id) -> Option<&Connection<P, L>> {
         match self.table.get(id)? {
@@ -260,6 +206,24 @@ impl<P: Protocol, L: Layer, N: Net> Worker<P, L, N> {
 
 /// What both need.
 impl<P: Protocol, L: Layer, N: Net> Worker<P, L, N> {
+    fn new(net: N, config: Config, wake: impl Fn() + Send + Sync + 'static) -> Worker<P, L, N> {
+        Worker {
+            now: net.now(),
+            net,
+            table: Table::new(),
+            connections: 0,
+            ready: VecDeque::new(),
+            alarms: BinaryHeap::new(),
+            workspace: Workspace::new(),
+            inbox: Inbox::new(config.commands, wake),
+            orders: Vec::new(),
+            drain: Drain::default(),
+            draining: false,
+            full_rounds: 0,
+            config,
+        }
+    }
+
     fn insert_stream(
         &mut self,
         connection: Connection<P, L>,

@@ -50,9 +50,9 @@ pub(super) struct Linked<C> {
 impl<P: Protocol, L: Layer, N: Net> Entry<P, L, N> {
     /// For the next turn.
     pub(super) fn note(&mut self, news: News) {
-        self.ready.read |= news.read;
+        self.ready.read |= news.read || news.hang_up;
         self.ready.hang_up |= news.hang_up;
-        self.writable |= news.write;
+        self.writable |= news.write || news.failed;
     }
 
     pub(super) fn new(connection: Connection<P, L>, stream: N::Stream) -> Entry<P, L, N> {

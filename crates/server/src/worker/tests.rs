@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::application::Quiet;
-use crate::net::{Interest, News, Release};
-use drywire_core::{Blocked, FileError, Limits, OpenFile, Opening, SendFileError, Transport};
+use crate::net::{Connecting, Interest, News, Release};
+use drywire_core::{Blocked, FileError, FileId, Limits, OpenFile, Opening, SendFileError, Transport, TransportError};
 use drywire_protocols::LineEcho;
 use std::os::fd::OwnedFd;
 
@@ -61,6 +61,12 @@ impl Net for Nowhere {
         Wire(stream)
     }
     fn on_writable(&mut self, _: &mut Peer) {}
+    fn connecting(&self, _: &Peer) -> Connecting {
+        Connecting::Stands
+    }
+    fn take_error(&self, _: &Peer) -> TransportError {
+        unreachable!("nothing fails to connect")
+    }
     fn peer_address(&self, _: &Peer) -> Option<Address> {
         None
     }
@@ -99,7 +105,7 @@ impl Net for Nowhere {
 #[test]
 fn fault_83_alarms_of_connections_that_ended_do_not_pile_up() {
     let limits = Limits { idle_ms: 3_600_000, ..Limits::DEFAULT };
-    let mut worker: Worker<LineEcho, (), Nowhere> = Worker::new(Nowhere(Time::ZERO), Config::default(), || {});
+    let mut worker: Rounds<LineEcho, (), Nowhere> = Rounds::new(Nowhere(Time::ZERO), Config::default(), || {});
     worker.add(Peer::Silent, Connection::new(LineEcho).with_limits(limits)).unwrap();
     for _ in 0..5000 {
         let id = worker.add(Peer::Silent, Connection::new(LineEcho).with_limits(limits)).unwrap();

@@ -7,13 +7,14 @@ use drywire_server::Id;
 use std::collections::VecDeque;
 use std::fmt;
 use std::mem;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
 /// Rung by connections that have news, by handles, and by threads that opened a file.
 ///
-/// Bound: two entries for each registered descriptor, since a waker is used up by
-/// its wake; and one for each file that is being opened.
+/// Bound: one entry for each registered descriptor, however often it rings before it
+/// is heard, and one for each file that is being opened.
 #[derive(Debug, Default)]
 pub struct Bell {
     rung: Mutex<Rung>,
@@ -21,12 +22,14 @@ pub struct Bell {
 
 #[derive(Debug, Default)]
 struct Rung {
-    ids: VecDeque<Id>,
+    pulls: VecDeque<Arc<Pull>>,
     files: Vec<Opened>,
     /// Rung since the task looked last.
     news: bool,
     /// The driver's task, while it waits.
     task: Option<Waker>,
+    /// The driver is gone, and nobody will look.
+    closed: bool,
 }
 
 /// What came of opening a file.
@@ -48,7 +51,7 @@ impl Bell {
 
     /// A waker that names whom it is about.
     pub(super) fn waker(self: &Arc<Bell>, id: Id) -> Waker {
-        Waker::from(Arc::new(Pull { id, bell: self.clone() }))
+        Waker::from(Arc::new(Pull { id, rung: AtomicBool::new(false), bell: self.clone() }))
     }
 
     /// Waits until it is rung. It stays so until somebody looks: whoever waited may
@@ -65,27 +68,38 @@ impl Bell {
         Poll::Pending
     }
 
+    /// Whether it was rung since somebody looked.
+    pub(super) fn has_news(&self) -> bool {
+        self.lock().news
+    }
+
     /// Moves what it was rung about to where the task can look at it.
-    pub(super) fn take(&self, ids: &mut VecDeque<Id>, files: &mut Vec<Opened>) {
+    pub(super) fn take(&self, pulls: &mut VecDeque<Arc<Pull>>, files: &mut Vec<Opened>) {
         let mut rung = self.lock();
         rung.news = false;
-        if ids.is_empty() {
-            mem::swap(&mut rung.ids, ids);
+        if pulls.is_empty() {
+            mem::swap(&mut rung.pulls, pulls);
         } else {
-            ids.append(&mut rung.ids);
+            pulls.append(&mut rung.pulls);
         }
         files.append(&mut rung.files);
     }
 
-    /// The task is gone: handles may live on, and are not to keep its memory.
-    pub(super) fn forget_task(&self) {
-        let task = self.lock().task.take();
-        drop(task);
+    /// The driver is gone. Handles and wakers may live on, and are not to keep its
+    /// memory.
+    pub(super) fn close(&self) {
+        let closed = Rung { closed: true, ..Rung::default() };
+        let rest = mem::replace(&mut *self.lock(), closed);
+        // Outside of the lock: what is dropped here may drop wakers.
+        drop(rest);
     }
 
     /// Wakes for the first only (FAULTS 67), and after the lock is free.
     fn ring_with(&self, add: impl FnOnce(&mut Rung)) {
         let mut rung = self.lock();
+        if rung.closed {
+            return;
+        }
         add(&mut rung);
         rung.news = true;
         let task = rung.task.take();
@@ -103,18 +117,32 @@ impl Bell {
 }
 
 /// One connection's, listener's or source's cord of the bell.
-struct Pull {
+#[derive(Debug)]
+pub(super) struct Pull {
     id: Id,
+    /// It stands among those that are to be heard.
+    rung: AtomicBool,
     bell: Arc<Bell>,
+}
+
+impl Pull {
+    /// Whom it is about. From now on it rings again.
+    pub(super) fn hear(&self) -> Id {
+        self.rung.store(false, Ordering::Release);
+        self.id
+    }
 }
 
 impl Wake for Pull {
     fn wake(self: Arc<Pull>) {
-        self.wake_by_ref();
+        if !self.rung.swap(true, Ordering::AcqRel) {
+            let bell = self.bell.clone();
+            bell.ring_with(|rung| rung.pulls.push_back(self));
+        }
     }
 
     fn wake_by_ref(self: &Arc<Pull>) {
-        self.bell.ring_with(|rung| rung.ids.push_back(self.id));
+        self.clone().wake();
     }
 }
 

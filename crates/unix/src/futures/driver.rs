@@ -1,11 +1,11 @@
 //! The task: waits for the bell, makes rounds.
 
-use super::bell::{Bell, Opened};
+use super::bell::{Bell, Opened, Pull};
 use super::reactor::Reactor;
 use super::sockets::Sockets;
 use drywire_core::layer::Layer;
-use drywire_core::{CloseReport, Connection, Protocol, Time};
-use drywire_server::{Address, Application, Config, Id, News, Watch, Worker};
+use drywire_core::{CloseReport, Connection, Protocol};
+use drywire_server::{Address, Application, Config, Id, News, Rounds, Watch, Worker};
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
@@ -24,10 +24,10 @@ use std::task::{Context, Poll};
 /// *Guaranteed*: its futures may be dropped at any await and made again; nothing is
 /// lost, because all state is here.
 pub struct Driver<P: Protocol, L: Layer, R: Reactor> {
-    worker: Worker<P, L, Sockets<R>>,
+    worker: Rounds<P, L, Sockets<R>>,
     bell: Arc<Bell>,
     /// Who has news and was not heard yet.
-    heard: VecDeque<Id>,
+    heard: VecDeque<Arc<Pull>>,
     files: Vec<Opened>,
     events: usize,
 }
@@ -45,14 +45,17 @@ impl<P: Protocol, L: Layer, R: Reactor> Driver<P, L, R> {
             let bell = bell.clone();
             move || bell.ring()
         };
-        Ok(Driver { worker: Worker::new(net, config, wake), bell, heard: VecDeque::new(), files: Vec::new(), events })
+        Ok(Driver { worker: Rounds::new(net, config, wake), bell, heard: VecDeque::new(), files: Vec::new(), events })
     }
 
     /// Waits until there is something to dispatch. Calls nobody.
     ///
-    /// Sets no timer unless a deadline is open, and polls nothing by itself.
+    /// Sets no timer unless a deadline is open, and polls nothing by itself. When there
+    /// is something already it gives way once, so that other tasks have their turns
+    /// however busy the driver is.
     pub async fn wait(&mut self) {
-        if !self.heard.is_empty() || self.worker.next_deadline() == Some(Time::ZERO) {
+        let is_due = self.worker.next_deadline().is_some_and(|at| at <= self.worker.net().reactor.now());
+        if is_due || !self.heard.is_empty() || self.bell.has_news() {
             R::give_way().await;
         } else {
             poll_fn(|cx| self.poll_wait(cx)).await;
@@ -90,9 +93,9 @@ where
             self.worker.on_file(of, id, result);
         }
         let heard = self.heard.len().min(self.events);
-        for id in self.heard.drain(..heard) {
+        for pull in self.heard.drain(..heard) {
             // Which of the two it is shows when they are tried.
-            self.worker.on_news(id, News { read: true, write: true, ..News::default() }, application);
+            self.worker.on_news(pull.hear(), News { read: true, write: true, ..News::default() }, application);
         }
         self.worker.finish_round(heard, application);
     }
@@ -172,7 +175,7 @@ where
 }
 
 /// A driver that closes and reports its connections when it is dropped, however
-/// far its future came.
+/// far its future came; except while a panic unwinds, when they are only closed.
 struct Ending<'a, P, L, R, A>
 where
     P: Protocol<Error: fmt::Display>,
@@ -211,7 +214,7 @@ where
     A: Application<Sockets<R>, P, L>,
 {
     fn drop(&mut self) {
-        // After a panic of its own an application is not to be called again.
+        // The panic may be the application's own, and a second one ends the process.
         if !std::thread::panicking() {
             self.driver.worker.end(self.application);
         }
@@ -220,7 +223,7 @@ where
 
 impl<P: Protocol, L: Layer, R: Reactor> Drop for Driver<P, L, R> {
     fn drop(&mut self) {
-        self.bell.forget_task();
+        self.bell.close();
     }
 }
 

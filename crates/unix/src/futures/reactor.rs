@@ -34,7 +34,8 @@ pub trait Reactor: Sized {
     /// The poller's; the descriptor is closed then.
     fn release(&self, io: Self::Io) -> io::Result<OwnedFd>;
 
-    /// Asks for one wake-up when `io` is ready; `Ready` when it may be now.
+    /// Asks for one wake-up when `io` is ready; `Ready` when it may be now. A wake-up
+    /// about nothing does no harm.
     fn poll_ready(&self, io: &Self::Io, direction: Direction, cx: &mut Context<'_>) -> Poll<()>;
 
     /// Makes a call that does not wait, if there is a chance that it works.

@@ -6,10 +6,10 @@ use super::wire::Wire;
 use crate::files::Files;
 use crate::listener::{self, Listener, SocketFile};
 use crate::socket;
-use drywire_core::{FileError, FileId, Time, Transport, Wait};
-use drywire_server::{Address, Config, Id, Interest, Net, News, Release};
+use drywire_core::{FileError, FileId, Time, Transport, TransportError, Wait};
+use drywire_server::{Address, Config, Connecting, Id, Interest, Net, News, Release};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{OFlags, fcntl_getfl};
+use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat};
 use rustix::io::{Errno, retry_on_intr};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -31,6 +31,8 @@ pub struct Socket<Io> {
     waker: Waker,
     /// Our direction is to end as soon as the socket is connected.
     pub(super) ends_later: bool,
+    /// Calls are made whatever the reactor knows, until the turn is over.
+    insists: bool,
     /// Removed when the socket is dropped.
     _file: Option<SocketFile>,
 }
@@ -39,9 +41,28 @@ pub struct Socket<Io> {
 #[derive(Debug)]
 pub enum Watched<Io> {
     /// The poller knows it.
-    Polled(Socket<Io>, Interest),
+    Polled {
+        /// The descriptor.
+        socket: Socket<Io>,
+        /// What is asked of it.
+        interest: Interest,
+        /// Its input has ended, and that was told: it stays readable for ever.
+        ended: bool,
+    },
     /// It never blocks, so no poller takes it.
     AlwaysReady(OwnedFd),
+}
+
+impl<Io: AsFd> Socket<Io> {
+    /// Makes a call, if there is a chance that it works.
+    pub(super) fn attempt<T>(
+        &self,
+        reactor: &impl Reactor<Io = Io>,
+        direction: Direction,
+        call: impl FnOnce(BorrowedFd<'_>) -> io::Result<T>,
+    ) -> io::Result<T> {
+        if self.insists { call(self.io.as_fd()) } else { reactor.attempt(&self.io, direction, call) }
+    }
 }
 
 impl<R: Reactor> Sockets<R> {
@@ -60,7 +81,13 @@ impl<R: Reactor> Sockets<R> {
     }
 
     fn socket(&self, id: Id, fd: OwnedFd) -> io::Result<Socket<R::Io>> {
-        Ok(Socket { io: self.reactor.register(fd)?, waker: self.bell.waker(id), ends_later: false, _file: None })
+        Ok(Socket {
+            io: self.reactor.register(fd)?,
+            waker: self.bell.waker(id),
+            ends_later: false,
+            insists: false,
+            _file: None,
+        })
     }
 
     /// Asks to be woken; true when it may be ready already.
@@ -109,9 +136,22 @@ impl<R: Reactor> Net for Sockets<R> {
     }
 
     fn arm(&mut self, stream: &mut Socket<R::Io>, wait: &Wait) -> News {
+        stream.insists = false;
         let read = wait.read && self.ask(stream, Direction::Read);
         let write = (wait.write || stream.ends_later) && self.ask(stream, Direction::Write);
         News { read, write, ..News::default() }
+    }
+
+    fn on_alarm(&mut self, stream: &mut Socket<R::Io>) {
+        stream.insists = true;
+    }
+
+    fn connecting(&self, stream: &Socket<R::Io>) -> Connecting {
+        socket::connecting(stream.io.as_fd())
+    }
+
+    fn take_error(&self, stream: &Socket<R::Io>) -> TransportError {
+        socket::take_error(stream.io.as_fd())
     }
 
     fn peer_address(&self, stream: &Socket<R::Io>) -> Option<Address> {
@@ -160,28 +200,33 @@ impl<R: Reactor> Net for Sockets<R> {
 
     /// A descriptor that may block is refused: it would stop every task of its thread.
     fn watch(&mut self, id: Id, fd: OwnedFd, interest: Interest) -> io::Result<Watched<R::Io>> {
-        // A refused one is gone.
-        let spare = fd.try_clone()?;
-        if fcntl_getfl(&fd)?.contains(OFlags::NONBLOCK)
-            && let Ok(socket) = self.socket(id, fd)
-        {
-            self.ask_for(&socket, interest);
-            return Ok(Watched::Polled(socket, interest));
+        let kind = FileType::from_raw_mode(fstat(&fd)?.st_mode);
+        if matches!(kind, FileType::RegularFile | FileType::Directory) {
+            return Ok(Watched::AlwaysReady(fd));
         }
-        let kind = rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(&spare)?.st_mode);
-        if kind == rustix::fs::FileType::RegularFile {
-            return Ok(Watched::AlwaysReady(spare));
+        if !fcntl_getfl(&fd)?.contains(OFlags::NONBLOCK) {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a descriptor to watch must be non-blocking"));
         }
-        Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "a descriptor to watch must be non-blocking, or a regular file",
-        ))
+        // Some devices never block, which a poller says only when it is asked to take
+        // them, and then they are gone.
+        let spare = if kind == FileType::CharacterDevice { Some(fd.try_clone()?) } else { None };
+        let socket = match (self.socket(id, fd), spare) {
+            (Err(error), Some(spare)) if Errno::from_io_error(&error) == Some(Errno::PERM) => {
+                return Ok(Watched::AlwaysReady(spare));
+            }
+            (socket, _) => socket?,
+        };
+        self.ask_for(&socket, interest);
+        Ok(Watched::Polled { socket, interest, ended: false })
     }
 
+    /// What is ready already rings: the readiness that is known may have been used up
+    /// while nobody asked for it.
     fn set_interest(&mut self, source: &mut Watched<R::Io>, wanted: Interest) -> io::Result<()> {
-        if let Watched::Polled(_, interest) = source {
+        if let Watched::Polled { socket, interest, ended } = source {
             *interest = wanted;
-            self.arm_source(source);
+            *ended = false;
+            socket.waker.wake_by_ref();
         }
         Ok(())
     }
@@ -193,43 +238,52 @@ impl<R: Reactor> Net for Sockets<R> {
     /// A wake-up does not say which direction it is about. The readiness known so
     /// far is used up by looking.
     fn look(&mut self, source: &mut Watched<R::Io>, _: News) -> News {
-        let Watched::Polled(socket, _) = source else { return News::default() };
+        let Watched::Polled { socket, ended, .. } = source else { return News::default() };
         for direction in [Direction::Read, Direction::Write] {
             let _ = self.reactor.attempt(&socket.io, direction, |_| Err::<(), _>(Errno::AGAIN.into()));
         }
-        let mut fds = [PollFd::new(&socket.io, PollFlags::IN | PollFlags::OUT)];
+        let mut fds = [PollFd::new(&socket.io, PollFlags::IN | PollFlags::OUT | READ_HANG_UP)];
         let now = Timespec { tv_sec: 0, tv_nsec: 0 };
         let found = match retry_on_intr(|| poll(&mut fds, Some(&now))) {
             Ok(1..) => fds[0].revents(),
             Ok(0) | Err(_) => PollFlags::empty(),
         };
         let failed = found.intersects(PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL);
-        News {
-            read: found.intersects(PollFlags::IN | PollFlags::HUP),
-            write: found.contains(PollFlags::OUT),
-            hang_up: failed,
-            failed,
-        }
+        let hang_up = failed || found.intersects(READ_HANG_UP);
+        let read = found.contains(PollFlags::IN) && !std::mem::replace(ended, hang_up);
+        News { read, write: found.contains(PollFlags::OUT), hang_up, failed }
     }
 
     fn arm_source(&mut self, source: &mut Watched<R::Io>) {
-        if let Watched::Polled(socket, interest) = source {
-            self.ask_for(socket, *interest);
+        if let Watched::Polled { socket, interest, ended } = source {
+            let read = interest.is_readable() && !*ended && self.ask(socket, Direction::Read);
+            let write = interest.is_writable() && self.ask(socket, Direction::Write);
+            if read || write {
+                socket.waker.wake_by_ref();
+            }
         }
     }
 
     fn unwatch(&mut self, source: Watched<R::Io>) -> OwnedFd {
         match source {
-            Watched::Polled(socket, _) => self.reactor.release(socket.io).expect("a descriptor that was registered"),
+            Watched::Polled { socket, .. } => {
+                self.reactor.release(socket.io).expect("a descriptor that was registered")
+            }
             Watched::AlwaysReady(fd) => fd,
         }
     }
 }
 
+/// The peer ended its direction, where poll(2) says so.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const READ_HANG_UP: PollFlags = PollFlags::RDHUP;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+const READ_HANG_UP: PollFlags = PollFlags::empty();
+
 impl<Io: AsFd> AsFd for Watched<Io> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
-            Watched::Polled(socket, _) => socket.io.as_fd(),
+            Watched::Polled { socket, .. } => socket.io.as_fd(),
             Watched::AlwaysReady(fd) => fd.as_fd(),
         }
     }

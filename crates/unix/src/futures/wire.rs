@@ -1,15 +1,16 @@
 //! A socket and its files, as the core's [`Transport`].
 
-use super::bell::Opened;
+use super::bell::{Bell, Opened};
 use super::reactor::{Direction, Reactor};
 use super::sockets::{Socket, Sockets};
-use crate::files::sent;
+use crate::files::{RegularFile, sent};
 use crate::socket::{self, Mode, receive, send_slices};
 use drywire_core::{Blocked, FileError, FileId, OpenFile, Opening, SendFileError, Transport};
 use drywire_server::Id;
 use drywire_server::io_error::blocked;
 use rustix::io::Errno;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 
 /// What one connection's turn works on.
 pub(super) struct Wire<'a, R: Reactor> {
@@ -28,7 +29,7 @@ impl<R: Reactor> Transport for Wire<'_, R> {
     /// it has emptied the socket just the same.
     fn try_read(&mut self, slot: &mut [u8]) -> Result<usize, Blocked> {
         let mut last = None;
-        let result = self.net.reactor.attempt(&self.stream.io, Direction::Read, |fd| {
+        let result = self.stream.attempt(&self.net.reactor, Direction::Read, |fd| {
             let n = receive(fd, slot, Mode::NonBlocking)?;
             if 0 < n && n < slot.len() {
                 last = Some(n);
@@ -44,13 +45,13 @@ impl<R: Reactor> Transport for Wire<'_, R> {
 
     fn try_write_vectored(&mut self, slices: &[&[u8]], more: bool) -> Result<usize, Blocked> {
         let write = |fd: std::os::fd::BorrowedFd<'_>| send_slices(fd, slices, more, Mode::NonBlocking);
-        self.net.reactor.attempt(&self.stream.io, Direction::Write, write).map_err(|error| blocked(&error))
+        self.stream.attempt(&self.net.reactor, Direction::Write, write).map_err(|error| blocked(&error))
     }
 
     fn try_send_file(&mut self, file: FileId, offset: u64, len: u64) -> Result<u64, SendFileError> {
         let Sockets { reactor, files, .. } = &mut *self.net;
         let id = self.id;
-        sent(reactor.attempt(&self.stream.io, Direction::Write, |out| files.send(id, file, out, offset, len)))
+        sent(self.stream.attempt(reactor, Direction::Write, |out| files.send(id, file, out, offset, len)))
     }
 
     fn read_file(&mut self, file: FileId, offset: u64, slot: &mut [u8]) -> Result<usize, FileError> {
@@ -63,8 +64,9 @@ impl<R: Reactor> Transport for Wire<'_, R> {
             Ok(root) => root.clone(),
             Err(error) => return Opening::Done(Err(error)),
         };
-        let (of, id, name, bell) = (self.id, request.id(), request.name().to_vec(), self.net.bell.clone());
-        self.net.reactor.block(move || bell.on_opened(Opened { of, id, result: root.open_beneath(&name) }));
+        let name = request.name().to_vec();
+        let answer = Answer { bell: self.net.bell.clone(), of: self.id, id: request.id(), result: None };
+        self.net.reactor.block(move || answer.give(root.open_beneath(&name)));
         Opening::Later
     }
 
@@ -74,5 +76,28 @@ impl<R: Reactor> Transport for Wire<'_, R> {
 
     fn half_close(&mut self) {
         self.stream.ends_later = !socket::half_close(self.stream.io.as_fd());
+    }
+}
+
+/// Sent when it is dropped, so that a connection does not wait for ever for work that
+/// panicked or was never begun.
+struct Answer {
+    bell: Arc<Bell>,
+    of: Id,
+    id: FileId,
+    result: Option<Result<RegularFile, FileError>>,
+}
+
+impl Answer {
+    fn give(mut self, result: Result<RegularFile, FileError>) {
+        self.result = Some(result);
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        let never_came = Err(FileError::Io(Errno::CANCELED.raw_os_error()));
+        let result = self.result.take().unwrap_or(never_came);
+        self.bell.on_opened(Opened { of: self.of, id: self.id, result });
     }
 }
