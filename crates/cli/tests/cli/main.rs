@@ -3,6 +3,7 @@
 mod connecting;
 mod demo;
 mod interactive;
+mod pausing;
 mod serving;
 mod stopping;
 mod support;

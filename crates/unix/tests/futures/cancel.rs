@@ -2,8 +2,8 @@
 
 use crate::runtime::{Runtime, on_every_runtime};
 use crate::scene::{PATIENCE, Recorder, connect, listening, pair, polled, within};
-use drywire_core::{CloseReport, Connection, Reason};
-use drywire_protocols::{ByteEcho, LineEcho};
+use drywire_core::{CloseReport, Connection, Context, Protocol, Reason, Stop};
+use drywire_protocols::{ByteEcho, Dialog, LineEcho};
 use drywire_server::{Address, Application, Config, Id, Net, Worker};
 use drywire_unix::futures::{self, Driver, Reactor};
 use std::convert::Infallible;
@@ -21,6 +21,7 @@ on_every_runtime!(
     connection_that_ended_is_returned_and_not_reported_twice,
     run_that_is_dropped_at_every_await_loses_nothing,
     panic_of_an_application_calls_it_no_more,
+    i4_dropping_drive_reports_however_much_there_was_to_say,
 );
 
 fn dropping_drive_ends_an_idle_connection_cleanly_and_reports_it<R: Runtime>() {
@@ -42,23 +43,21 @@ fn dropping_drive_ends_an_idle_connection_cleanly_and_reports_it<R: Runtime>() {
 
 fn dropping_drive_resets_a_connection_that_is_owed_something<R: Runtime>() {
     let (mut peer, ours) = pair();
-    let mut recorder = Recorder::<ByteEcho>::new(|| Connection::new(ByteEcho));
-    let writer = thread::spawn(move || {
-        // As much as all buffers take, and nothing of the echo is read. It has to give
-        // up before the reset comes: an error is told once, to a write or to a read.
-        peer.set_write_timeout(Some(Duration::from_millis(100))).unwrap();
-        while peer.write(&[7; 64 << 10]).is_ok() {}
-        peer
-    });
+    let mut recorder = Recorder::<Dialog>::new(|| Connection::new(Dialog::new()));
+    // Little is asked and all of it is read, so that no unread input makes the kernel
+    // send the reset by itself; much is owed, more than all buffers take.
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::File::create(dir.path().join("big")).unwrap().set_len(256 << 20).unwrap();
+    let config = Config { root: Some(dir.path().into()), ..Config::default() };
+    peer.write_all(b"GET big\n").unwrap();
     R::block_on(async {
         let ours = open::<R>(ours);
-        let drive = futures::drive::<_, _, R, _>(ours, Connection::new(ByteEcho), Config::default(), &mut recorder);
-        assert!(within(Duration::from_millis(1000), drive).await.is_none(), "nobody ended it");
+        let drive = futures::drive::<_, _, R, _>(ours, Connection::new(Dialog::new()), config, &mut recorder);
+        assert!(within(Duration::from_millis(300), drive).await.is_none(), "nobody ended it");
     });
     let [(_, report)] = &recorder.closed[..] else { panic!("{:?}", recorder.closed) };
     assert_eq!(report.reason, Reason::Aborted);
     assert!(report.counters.unsent > 0, "{report:?}");
-    let mut peer = writer.join().unwrap();
     let error = peer.read_to_end(&mut Vec::new()).expect_err("half an answer is not to be taken for a whole one");
     assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
 }
@@ -215,4 +214,33 @@ fn connect_soon(address: SocketAddr) -> TcpStream {
 fn open<R: Reactor>(stream: TcpStream) -> R::Open {
     stream.set_nonblocking(true).unwrap();
     OwnedFd::from(stream).into()
+}
+
+/// Says thirty things about each input.
+#[derive(Debug)]
+struct Chatty;
+
+impl Protocol for Chatty {
+    type Event = ();
+    type Command = Infallible;
+    type Error = Infallible;
+
+    fn consume(&mut self, input: &[u8], cx: &mut Context<'_, Self>) -> Result<usize, Stop<Infallible>> {
+        for _ in 0..30 {
+            cx.emit(())?;
+        }
+        Ok(input.len())
+    }
+}
+
+fn i4_dropping_drive_reports_however_much_there_was_to_say<R: Runtime>() {
+    let (mut peer, ours) = pair();
+    peer.write_all(b"x").unwrap();
+    let mut recorder = Recorder::<Chatty>::new(|| Connection::new(Chatty));
+    R::block_on(async {
+        let config = Config { budget_bytes: 1, ..Config::default() };
+        let drive = futures::drive::<_, _, R, _>(open::<R>(ours), Connection::new(Chatty), config, &mut recorder);
+        assert!(polled(3, drive).await.is_none());
+    });
+    assert_eq!(recorder.closed.len(), 1, "I4");
 }

@@ -4,6 +4,7 @@
 
 mod allocations;
 mod cancel;
+mod connecting;
 mod files;
 mod runtime;
 mod scene;

@@ -53,6 +53,7 @@ pub(crate) struct Watched<R> {
 
 /// One for all, so tests that use it take turns.
 pub(crate) static TIMERS: AtomicUsize = AtomicUsize::new(0);
+pub(crate) static STOPS: AtomicUsize = AtomicUsize::new(0);
 static GATE: (Mutex<bool>, Condvar) = (Mutex::new(true), Condvar::new());
 pub(crate) static TURN: Mutex<()> = Mutex::new(());
 
@@ -94,6 +95,7 @@ impl<R: Reactor> Reactor for Watched<R> {
         self.inner.poll_timer(at, cx)
     }
     fn stop_timer(&mut self) {
+        STOPS.fetch_add(1, Ordering::Relaxed);
         self.inner.stop_timer();
     }
     fn block(&self, work: impl FnOnce() + Send + 'static) {

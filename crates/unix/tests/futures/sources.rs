@@ -19,6 +19,9 @@ on_every_runtime!(
     a10_last_bytes_are_told_before_the_failure,
     a10_interest_changes_and_removal_gives_the_descriptor_back,
     a10_what_may_block_is_refused_and_a_file_is_always_ready,
+    a10_readiness_that_is_there_counts_as_news_when_the_interest_changes,
+    a10_end_of_input_is_told_once_and_goes_round_no_further,
+    a10_device_that_never_blocks_is_always_ready,
 );
 
 fn recorder() -> Recorder<LineEcho> {
@@ -48,6 +51,8 @@ fn a10_descriptor_is_told_readable_writable_and_timed_out<R: Runtime>() {
             pump(&mut driver, &mut recorder, "news", |_, r| !r.sources.is_empty()).await;
             assert_eq!(recorder.sources, [(id, SourceEvent::Readable)]);
             read(driver.source(id).unwrap(), &mut [0; 8]).unwrap();
+            let rounds = pump_for(&mut driver, &mut recorder, Duration::from_millis(30)).await;
+            assert!(rounds <= 3, "{rounds} rounds about nothing");
         }
         recorder.sources.clear();
         driver.set_source_interest(id, Interest::READABLE | Interest::WRITABLE).unwrap();
@@ -102,5 +107,46 @@ fn a10_what_may_block_is_refused_and_a_file_is_always_ready<R: Runtime>() {
         pump(&mut driver, &mut recorder, "twice", |_, r| r.sources.len() >= 2).await;
         assert!(recorder.sources.iter().all(|told| *told == (id, SourceEvent::Readable)));
         assert!(driver.source(id).unwrap().as_fd().try_clone_to_owned().is_ok());
+    });
+}
+
+fn a10_readiness_that_is_there_counts_as_news_when_the_interest_changes<R: Runtime>() {
+    R::block_on(async {
+        let (mut driver, mut recorder): (Driver<LineEcho, (), R>, _) = (driver(), recorder());
+        let (peer, ours) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let id = driver.register(ours.into(), Interest::WRITABLE, None).unwrap();
+        pump(&mut driver, &mut recorder, "writable", |_, r| !r.sources.is_empty()).await;
+        write(&peer, b"x").unwrap();
+        for _ in 0..2 {
+            driver.set_source_interest(id, Interest::WRITABLE).unwrap();
+            pump_for(&mut driver, &mut recorder, Duration::from_millis(30)).await;
+            recorder.sources.clear();
+            driver.set_source_interest(id, Interest::READABLE).unwrap();
+            pump(&mut driver, &mut recorder, "the byte", |_, r| r.sources.contains(&(id, SourceEvent::Readable))).await;
+        }
+    });
+}
+
+fn a10_end_of_input_is_told_once_and_goes_round_no_further<R: Runtime>() {
+    R::block_on(async {
+        let (mut driver, mut recorder): (Driver<LineEcho, (), R>, _) = (driver(), recorder());
+        let (peer, ours) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let id = driver.register(ours.into(), Interest::READABLE, None).unwrap();
+        peer.shutdown(std::net::Shutdown::Write).unwrap();
+        let rounds = pump_for(&mut driver, &mut recorder, Duration::from_millis(200)).await;
+        assert_eq!(recorder.sources, [(id, SourceEvent::Readable)]);
+        assert!(rounds <= 5, "{rounds} rounds about one end");
+    });
+}
+
+fn a10_device_that_never_blocks_is_always_ready<R: Runtime>() {
+    R::block_on(async {
+        let (mut driver, mut recorder): (Driver<LineEcho, (), R>, _) = (driver(), recorder());
+        let null = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null").unwrap();
+        fcntl_setfl(&null, OFlags::NONBLOCK).unwrap();
+        driver.register(null.into(), Interest::READABLE, None).unwrap();
+        pump(&mut driver, &mut recorder, "twice", |_, r| r.sources.len() >= 2).await;
     });
 }

@@ -1,0 +1,102 @@
+//! Connections of our own, before they stand.
+
+use crate::runtime::{Runtime, on_every_runtime};
+use crate::scene::{Recorder, pump, pump_for};
+use drywire_core::{CloseReport, Connection, Context, Protocol, Reason, Stop, TransportError};
+use drywire_server::{Address, Application, Config, Id, Net, Worker};
+use drywire_unix::futures::Driver;
+use std::convert::Infallible;
+use std::io::Write;
+use std::net::TcpListener;
+use std::thread;
+use std::time::Duration;
+
+on_every_runtime!(
+    opened_comes_before_all_that_the_peer_says,
+    refused_connection_that_reads_nothing_is_reported_and_does_not_spin,
+);
+
+/// Hands everything up.
+#[derive(Debug)]
+struct Tells;
+
+impl Protocol for Tells {
+    type Event = Vec<u8>;
+    type Command = Infallible;
+    type Error = Infallible;
+
+    fn consume(&mut self, input: &[u8], cx: &mut Context<'_, Self>) -> Result<usize, Stop<Infallible>> {
+        cx.emit(input.to_vec())?;
+        Ok(input.len())
+    }
+}
+
+#[derive(Default)]
+struct Order(Vec<&'static str>);
+
+impl<N: Net> Application<N, Tells> for Order {
+    fn accept(&mut self, _: &mut Worker<Tells, (), N>, _: Id, _: &Address) -> Option<Connection<Tells>> {
+        None
+    }
+
+    fn opened(&mut self, _: &mut Worker<Tells, (), N>, _: Id) {
+        self.0.push("opened");
+    }
+
+    fn event(&mut self, _: &mut Worker<Tells, (), N>, _: Id, _: Vec<u8>) {
+        self.0.push("event");
+    }
+
+    fn closed(&mut self, _: &mut Worker<Tells, (), N>, _: Id, _: CloseReport<Infallible>) {
+        self.0.push("closed");
+    }
+}
+
+fn opened_comes_before_all_that_the_peer_says<R: Runtime>() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = Address::Tcp(listener.local_addr().unwrap());
+    let mut order = Order::default();
+    R::block_on(async {
+        let mut driver: Driver<Tells, (), R> = Driver::new(Config::default()).unwrap();
+        driver.connect(&address, Connection::new(Tells)).unwrap();
+        let mut peer = listener.accept().unwrap().0;
+        peer.write_all(b"220 hello\r\n").unwrap();
+        thread::sleep(Duration::from_millis(30));
+        drop(peer);
+        crate::scene::within(crate::scene::PATIENCE, driver.run(&mut order)).await.expect("it ends");
+    });
+    assert_eq!(order.0, ["opened", "event", "closed"]);
+}
+
+/// Does not want to read.
+#[derive(Debug)]
+struct Deaf;
+
+impl Protocol for Deaf {
+    type Event = Infallible;
+    type Command = Infallible;
+    type Error = Infallible;
+
+    fn open(&mut self, cx: &mut Context<'_, Self>) -> Result<(), Stop<Infallible>> {
+        cx.disable_read();
+        Ok(())
+    }
+
+    fn consume(&mut self, input: &[u8], _: &mut Context<'_, Self>) -> Result<usize, Stop<Infallible>> {
+        Ok(input.len())
+    }
+}
+
+fn refused_connection_that_reads_nothing_is_reported_and_does_not_spin<R: Runtime>() {
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut recorder = Recorder::<Deaf>::new(|| Connection::new(Deaf));
+    R::block_on(async {
+        let mut driver: Driver<Deaf, (), R> = Driver::new(Config::default()).unwrap();
+        driver.connect(&Address::Tcp(nobody), Connection::new(Deaf)).unwrap();
+        pump(&mut driver, &mut recorder, "the report", |_, r| !r.closed.is_empty()).await;
+        let rounds = pump_for(&mut driver, &mut recorder, Duration::from_millis(30)).await;
+        assert!(rounds <= 2, "{rounds} rounds about nothing");
+    });
+    assert!(recorder.opened.is_empty());
+    assert_eq!(recorder.closed[0].1.reason, Reason::Transport(TransportError::Refused));
+}
