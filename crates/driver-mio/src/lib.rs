@@ -19,7 +19,7 @@
 //! ```
 //!
 //! Certified on Linux, on epoll, and on poll(2) as mio can be built to use it.
-//! Other Unix systems are expected to work.
+//! Other Unix systems are not tested.
 
 #[cfg(not(unix))]
 compile_error!("drywire-driver-mio serves Unix descriptors; it does not build for other systems");
