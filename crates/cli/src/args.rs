@@ -4,8 +4,9 @@
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueEnum};
 use drywire_driver_mio::Address;
+use std::ffi::OsString;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -21,7 +22,7 @@ pub(crate) struct Args {
 }
 
 const EXIT_STATUS: &str = "Exit status: 0 when it did what it was told, 1 after a failure, 2 for a wrong command line,\n\
-    3 when the drivers of a demo differ.";
+    3 when the drivers of a demo differ, 128 and the signal's number when one ended a demo.";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -45,7 +46,17 @@ pub(crate) struct Demo {
     pub(crate) seed: u64,
     /// Be one of the servers: the driver, and the directory
     #[arg(long, hide = true, num_args = 2, value_names = ["DRIVER", "DIR"])]
-    pub(crate) serve: Option<Vec<String>>,
+    serve: Option<Vec<OsString>>,
+}
+
+impl Demo {
+    /// The server to be, if it is to be one.
+    pub(crate) fn server(&self) -> Result<Option<(Driver, &Path)>, String> {
+        let Some([driver, root]) = self.serve.as_deref() else { return Ok(None) };
+        let known = Driver::ALL.into_iter().find(|known| *driver == *known.to_string());
+        let driver = known.ok_or_else(|| format!("--serve: there is no driver {}", driver.display()))?;
+        Ok(Some((driver, Path::new(root))))
+    }
 }
 
 /// Serves a protocol until it is stopped.

@@ -28,7 +28,10 @@ fn main() -> ExitCode {
     let args = Args::parse();
     start_logging(args.log);
     let result: Result<ExitCode, Box<dyn Error>> = match args.command {
-        Command::Demo(args) => demo::run(&args).map_err(Box::from),
+        Command::Demo(args) => match args.server().unwrap_or_else(|error| wrong_usage(&error)) {
+            Some((driver, root)) => demo::serve(driver, root).map(done).map_err(Box::from),
+            None => demo::run(&args).map_err(Box::from),
+        },
         Command::Serve(args) => {
             if args.root.is_some() && args.protocol != Protocol::Dialog {
                 wrong_usage("--root is for dialog, the echoes serve no files");

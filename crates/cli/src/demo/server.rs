@@ -32,7 +32,7 @@ impl Served {
 }
 
 /// Serves until standard input ends. Says the address first, then what came of it.
-pub(super) fn run(driver: Driver, root: &Path) -> Result<(), DemoError> {
+pub(crate) fn run(driver: Driver, root: &Path) -> Result<(), DemoError> {
     let mut server = Server::default();
     let config = Config { root: Some(root.into()), ..Config::default() };
     run::run(driver, config, &mut server)?;

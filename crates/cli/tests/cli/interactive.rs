@@ -1,6 +1,7 @@
-//! `drywire connect` in a terminal (row E9), here a pseudo-terminal.
+//! In a terminal, here a pseudo-terminal: `drywire connect` (row E9), and the progress
+//! of `drywire demo`.
 
-use crate::support::{Collected, Program, Server};
+use crate::support::{Collected, Program, Server, drywire, read_to_end};
 use rustix::fs::{OFlags, fcntl_getfl};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use std::fs::File;
@@ -59,4 +60,19 @@ fn e9_server_that_closes_says_so_in_a_terminal() {
     let stderr = client.exits_with(0);
     assert!(stderr.ends_with(&format!("drywire: {} closed the connection\n", server.address)), "{stderr}");
     terminal.shown.wait_for("quit\r\nquit\r\n");
+}
+
+#[test]
+fn demo_shows_its_progress_in_a_terminal_and_prints_the_table_alone() {
+    let terminal = Terminal::new();
+    let mut command = drywire(&["demo", "--requests", "20000"]);
+    let mut program = Program::start(command.env("TERM", "xterm").stderr(terminal.stdio()));
+    terminal.shown.wait_for("preparing");
+    for driver in ["mio", "tokio", "smol"] {
+        terminal.shown.wait_for(driver);
+    }
+    let table = String::from_utf8(read_to_end(program.stdout())).unwrap();
+    program.exits_with(0);
+    assert!(table.starts_with("driver ") && !table.contains(['\r', '\x1b']), "{table:?}");
+    assert_eq!(table.matches("identical").count(), 3, "{table}");
 }
