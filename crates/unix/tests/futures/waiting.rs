@@ -366,7 +366,7 @@ fn run_moves_from_one_task_to_another<R: Runtime>() {
             thread::sleep(Duration::from_millis(50));
             let mut peer = connect(address);
             peer.write_all(b"quit\n").unwrap();
-            peer
+            peer.read_to_end(&mut Vec::new()).unwrap();
         });
         pump(&mut driver, &mut recorder, "the end", |_, r| !r.closed.is_empty()).await;
         talk.join().unwrap();
