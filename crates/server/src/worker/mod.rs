@@ -1,14 +1,15 @@
 //! One worker: its connections, listeners and descriptors of others, and when
 //! each of them gets a turn. All of a driver that is not waiting.
 //!
-//! How a round goes is in `round`, listening in `listening`, descriptors of others in
+//! How a round goes is in `rounds` and `turns`, listening in `listening`, descriptors of others in
 //! `sources`; this file is what the application calls besides.
 
 mod listening;
 mod log;
-mod round;
+mod rounds;
 mod slot;
 mod sources;
+mod turns;
 
 use crate::address::Address;
 use crate::config::Config;
@@ -20,7 +21,7 @@ use crate::net::Net;
 use crate::table::{Id, Table};
 use drywire_core::layer::Layer;
 use drywire_core::{Connection, Live, Protocol, Time, Workspace};
-pub use round::Rounds;
+pub use rounds::Rounds;
 use slot::{Entry, Linked, Slot};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
