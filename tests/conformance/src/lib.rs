@@ -17,13 +17,26 @@
 //! }
 //!
 //! drywire_conformance::suite!(MyDriver);
+//! drywire_conformance::transcripts!(MyDriver);
 //! ```
 //!
 //! [`suite!`] makes one `#[test]` of each check, named like it, and one that prints
 //! the table of all of them. A check whose [`Capability`] is not declared says so
-//! and does nothing. `tests/subjects/by_hand.rs` is a whole driver by hand,
-//! tested that way; one that is built on a [`drywire_server::Worker`] finds most
-//! of its subject in [`Staged`].
+//! and does nothing. [`transcripts!`] adds one test, of the [scripts](transcript)
+//! that need no more than is declared.
+//!
+//! Such a file needs `drywire-conformance`, `drywire-core` and `drywire-server`, and
+//! the driver. What it has to keep to, beside the calls of [`Scene`]:
+//!
+//! - [`Options::narrow`] must be honoured: several checks would measure the system's
+//!   buffers otherwise, and fail, or prove nothing.
+//! - [`Options::root`] is where files are opened beneath; it is set where files are
+//!   asked for, which is where [`Capability::Files`] is declared.
+//!
+//! `tests/subjects/by_hand.rs` is a whole driver by hand, tested that way. One that
+//! runs a [`drywire_server::Worker`] has its subject in [`On`], and says only how it
+//! is run, in [`Runs`]: `tests/subjects/workers.rs` has four of them. One that runs
+//! it otherwise finds the application in [`Staged`].
 //!
 //! A failure prints the seed of its random bytes; `DRYWIRE_SEED` sets it.
 //!
@@ -38,6 +51,7 @@ pub mod checks;
 mod child;
 mod measure;
 mod noise;
+mod on_a_thread;
 mod peer;
 mod stage;
 mod staged;
@@ -46,6 +60,7 @@ mod suite;
 mod talk;
 pub mod transcript;
 
+pub use on_a_thread::{Begin, On, Runs, Thread};
 pub use peer::narrow_listener;
 pub use staged::Staged;
 pub use subject::{Capability, Options, Running, Scene, Seen, Sender, Subject, Testable};

@@ -65,6 +65,19 @@ pub(crate) fn connect_socket(fd: OwnedFd, address: SocketAddr, patience: Duratio
     patient(TcpStream::from(fd), patience)
 }
 
+/// Begins to connect, for as long as that may take; says from which address.
+#[track_caller]
+pub(crate) fn begin_to_connect(address: SocketAddr) -> (OwnedFd, SocketAddr) {
+    let fd = tcp_socket(address).expect("a socket");
+    rustix::io::ioctl_fionbio(&fd, true).expect("a socket");
+    match rustix::net::connect(&fd, &address) {
+        Ok(()) | Err(rustix::io::Errno::INPROGRESS) => {}
+        Err(error) => panic!("nobody said no: {error}"),
+    }
+    let from = rustix::net::getsockname(&fd).expect("connecting").try_into().expect("an address of the internet");
+    (fd, from)
+}
+
 #[track_caller]
 pub(crate) fn connect_unix(path: &Path, patience: Duration) -> UnixStream {
     let stream = UnixStream::connect(path).expect("the server listens");

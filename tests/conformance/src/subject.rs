@@ -270,6 +270,13 @@ impl<P: Testable> Scene<P> {
     }
 }
 
+impl<P: Testable> Seen<P> {
+    /// Whether the driver has said where its commands go.
+    pub(crate) fn is_opened(&self) -> bool {
+        self.sender.is_some()
+    }
+}
+
 impl<P: Testable> State<P> {
     /// The connection, if it has not ended yet; if it has, that is noted.
     fn open(&mut self, number: usize, what: &str) -> Option<&mut Seen<P>> {

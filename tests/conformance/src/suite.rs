@@ -24,6 +24,23 @@ macro_rules! suite {
     };
 }
 
+/// One `#[test]` that plays a thousand [scripts](crate::transcript) with one
+/// [`Subject`](crate::Subject): those that need no more than it declares.
+///
+/// Call it beside [`suite!`]. `DRYWIRE_SEEDS=17..18` plays others.
+#[macro_export]
+macro_rules! transcripts {
+    ($subject:ty) => {
+        #[test]
+        fn c2_a_thousand_scripts_give_the_transcripts_they_must() {
+            $crate::transcript::judge::<$subject>(concat!(
+                module_path!(),
+                "::c2_a_thousand_scripts_give_the_transcripts_they_must"
+            ));
+        }
+    };
+}
+
 /// One thing a driver must do.
 #[derive(Clone, Copy, Debug)]
 pub struct Check {

@@ -5,3 +5,4 @@
 mod subject;
 
 drywire_conformance::suite!(subject::ByHand<{ subject::SOUND }>);
+drywire_conformance::transcripts!(subject::ByHand<{ subject::SOUND }>);

@@ -1,12 +1,15 @@
 //! Drivers that are broken on purpose: the suite must fail them, and for the right
-//! reason. The driver they are made of passes in `poll.rs`.
+//! reason. The driver they are made of passes in `by_hand.rs`.
 
 #[path = "subjects/by_hand.rs"]
 mod subject;
 
 use drywire_conformance::{Subject, checks_of};
 use std::panic::catch_unwind;
-use subject::{ByHand, DROPS_BYTES, KNOWS_NO_BUDGET, LEAKS, LOSES_AN_EDGE, REPORTS_TWICE, SOUND};
+use subject::{
+    ByHand, DROPS_BYTES, KNOWS_NO_BUDGET, LEAKS, LOSES_AN_EDGE, REPORTS_TWICE, SOUND, SPINS, SWALLOWS_THE_HALF_CLOSE,
+    TAKES_LONG_TURNS,
+};
 
 /// What the check says about the driver; `None` when it lets it pass.
 #[track_caller]
@@ -57,6 +60,23 @@ fn driver_without_a_budget_fails() {
 }
 
 #[test]
+fn driver_with_turns_that_are_too_long_fails() {
+    let name = "fault_22_quiet_peers_are_served_beside_one_that_takes_an_endless_stream";
+    assert_fails::<ByHand<TAKES_LONG_TURNS>>(name, "FAULTS 22");
+}
+
+#[test]
+fn driver_that_swallows_the_half_close_fails() {
+    let name = "e7_our_end_comes_though_the_peer_keeps_its_own_direction_open";
+    assert_fails::<ByHand<SWALLOWS_THE_HALF_CLOSE>>(name, "a clean end was to come");
+}
+
+#[test]
+fn driver_that_spins_fails() {
+    assert_fails::<ByHand<SPINS>>("i3_idle_connections_cost_no_processor_time", "I3");
+}
+
+#[test]
 fn driver_that_leaks_fails() {
     assert_fails::<ByHand<LEAKS>>("i6_twenty_thousand_short_connections_leave_nothing_behind", "I6");
 }
@@ -67,6 +87,7 @@ fn sound_driver_passes_what_the_broken_ones_fail() {
         "e5_quit_ends_the_session",
         "e6_pipelined_lines_come_back_in_order_then_the_end",
         "e7_three_megabytes_owed_at_the_end_of_input_all_come",
+        "e7_our_end_comes_though_the_peer_keeps_its_own_direction_open",
         "e8_client_that_never_reads_is_not_read_from",
         "fault_22_quiet_peers_are_served_beside_one_that_takes_an_endless_stream",
     ] {

@@ -5,3 +5,4 @@
 mod subject;
 
 drywire_conformance::suite!(subject::Mio);
+drywire_conformance::transcripts!(subject::Mio);

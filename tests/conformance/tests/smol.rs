@@ -5,3 +5,4 @@
 mod subject;
 
 drywire_conformance::suite!(subject::Smol);
+drywire_conformance::transcripts!(subject::Smol);

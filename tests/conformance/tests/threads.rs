@@ -4,3 +4,4 @@
 mod subject;
 
 drywire_conformance::suite!(subject::Threads);
+drywire_conformance::transcripts!(subject::Threads);

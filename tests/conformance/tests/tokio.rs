@@ -5,3 +5,4 @@
 mod subject;
 
 drywire_conformance::suite!(subject::Tokio);
+drywire_conformance::transcripts!(subject::Tokio);

@@ -5,3 +5,4 @@
 mod subject;
 
 drywire_conformance::suite!(subject::TokioThreads);
+drywire_conformance::transcripts!(subject::TokioThreads);

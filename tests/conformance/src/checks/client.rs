@@ -1,14 +1,18 @@
 //! The driver connects, to a plain blocking server (row E9).
 
 use crate::noise::{Noise, assert_same};
-use crate::peer::{read_end, reset, send};
+use crate::peer::{begin_to_connect, read_end, read_line, reset, send};
 use crate::stage::Stage;
-use crate::subject::Subject;
+use crate::subject::{Capability, Seen, Subject};
+use crate::suite::say;
+use crate::talk::Talk;
 use drywire_core::{Connection, Context, Protocol, Reason, Stop, TransportError};
 use drywire_server::Address;
 use std::convert::Infallible;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::thread;
+use std::time::{Duration, Instant};
 
 /// The batch client: says all it has to say, ends, and tells of what it hears.
 struct Batch(Vec<u8>);
@@ -75,6 +79,76 @@ pub fn e9_client_of_a_server_that_resets_is_told_so_once<S: Subject>() {
     reset(stream);
     assert_eq!(stage.report(0).reason, Reason::Transport(TransportError::Reset));
     stage.join();
+}
+
+/// The half-close is asked for while the system still connects, and no socket can be
+/// shut down then: it must come once the connection stands. Loopback connects at once,
+/// but not to a listener whose queue is full; Linux asks again after a second.
+pub fn e9_client_that_ends_before_it_is_connected_ends_then<S: Subject>() {
+    let (listener, address, others) = crowded();
+    let mut stage = Stage::<S, Batch>::connect_to(&address, || Connection::new(Batch(Vec::new())));
+    thread::sleep(Duration::from_millis(500));
+    assert!(
+        stage.scene.look(|seen| seen.iter().all(|seen| seen.reports.is_empty())),
+        "an end was reported while it connects"
+    );
+    let (mut stream, _held) = accept_but(&listener, &others, S::PATIENCE);
+    stream.set_read_timeout(Some(S::PATIENCE / 4)).expect("not zero");
+    assert_same(&read_end(&mut stream), b"");
+    drop(stream);
+    assert_eq!(stage.report(0).reason, Reason::Finished);
+    stage.join();
+}
+
+/// The same wait, and a protocol that has nothing to say: the application is told all
+/// the same that the connection stands, or it could never say anything.
+pub fn e9_client_that_says_and_hears_nothing_is_told_that_it_is_connected<S: Subject>() {
+    if !S::CAN.contains(&Capability::Commands) {
+        return say(&format!("not applicable: {} does not declare Commands, and is told by no call", S::NAME));
+    }
+    let (listener, address, others) = crowded();
+    let stage = Stage::<S, Talk>::connect_to(&address, || Connection::new(Talk));
+    thread::sleep(Duration::from_millis(500));
+    let (mut stream, _held) = accept_but(&listener, &others, S::PATIENCE);
+    stage.wait("`opened`", |seen| seen.first().is_some_and(Seen::is_opened));
+    assert!(stage.scene.send(0, b"at last\n".into()).is_ok(), "nothing has ended it");
+    assert_eq!(read_line(&mut stream), "at last\n");
+    drop(stream);
+    assert_eq!(stage.report(0).reason, Reason::Finished);
+}
+
+/// A listener whose queue is full, and those who fill it.
+#[track_caller]
+fn crowded() -> (TcpListener, Address, Vec<(OwnedFd, SocketAddr)>) {
+    let (listener, address) = listen();
+    rustix::net::listen(&listener, 0).expect("a shorter queue");
+    // More than fit; none of them gives up, and all of them are known.
+    let others = (0..4).map(|_| begin_to_connect(listener.local_addr().expect("bound"))).collect();
+    (listener, address, others)
+}
+
+/// Accepts until somebody comes who is none of `others`; holds those who came before.
+#[track_caller]
+fn accept_but(
+    listener: &TcpListener,
+    others: &[(OwnedFd, SocketAddr)],
+    patience: Duration,
+) -> (TcpStream, Vec<TcpStream>) {
+    listener.set_nonblocking(true).expect("a TCP socket");
+    let give_up = Instant::now() + patience;
+    let mut held = Vec::new();
+    loop {
+        let Ok((stream, from)) = listener.accept() else {
+            assert!(Instant::now() < give_up, "the client did not connect within {patience:?}");
+            thread::sleep(Duration::from_millis(1));
+            continue;
+        };
+        if others.iter().all(|(_, other)| *other != from) {
+            stream.set_read_timeout(Some(patience)).expect("not zero");
+            return (stream, held);
+        }
+        held.push(stream);
+    }
 }
 
 #[track_caller]

@@ -11,6 +11,7 @@ use drywire_protocols::{ByteEcho, LineEcho};
 use std::io::Read;
 use std::net::TcpStream;
 use std::thread;
+use std::time::Instant;
 
 /// `quit` comes back, is the last, and its session ends cleanly.
 pub fn e5_quit_ends_the_session<S: Subject>() {
@@ -61,6 +62,21 @@ pub fn e6_many_clients_at_once_each_get_their_own_lines<S: Subject>() {
             assert_eq!(read_line(peer), format!("client {n} round {round}\n"), "I5");
         }
     }
+}
+
+/// Nobody's end is left to a timeout, or to the end of the process.
+pub fn e6_all_are_closed_at_once_when_the_server_ends<S: Subject>() {
+    let stage = Stage::<S, LineEcho>::serve(line_echo);
+    let mut peers: Vec<TcpStream> = (0..100).map(|_| stage.peer()).collect();
+    for (n, peer) in peers.iter_mut().enumerate().filter(|(n, _)| n.is_multiple_of(2)) {
+        send(peer, format!("client {n}\n").as_bytes());
+        assert_eq!(read_line(peer), format!("client {n}\n"));
+    }
+    stage.wait("everybody", |seen| seen.len() == 100);
+    drop(stage);
+    let ended = Instant::now();
+    assert!(peers.iter_mut().all(is_over), "the server has ended, and a socket of it has not");
+    assert!(ended.elapsed() < S::PATIENCE / 4, "the last one ended after {:?}", ended.elapsed());
 }
 
 /// From eight threads, each connection after the other.

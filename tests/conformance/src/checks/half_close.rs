@@ -2,10 +2,10 @@
 
 use super::line_echo;
 use crate::noise::assert_same;
-use crate::peer::{ask, flood, read_end};
+use crate::peer::{ask, flood, read_end, send};
 use crate::stage::Stage;
 use crate::subject::{Options, Subject};
-use drywire_core::{Connection, Limits, Reason};
+use drywire_core::{Connection, Limits, Protocol, Reason};
 use drywire_protocols::LineEcho;
 use std::net::Shutdown;
 use std::thread;
@@ -62,4 +62,22 @@ pub fn e7_end_of_input_right_after_the_connect_is_a_clean_end<S: Subject>() {
     }
     stage.wait_for_ends(20);
     stage.scene.look(|seen| assert!(seen.iter().all(|seen| seen.reports[0].reason == Reason::Finished)));
+}
+
+/// The peer keeps its own direction open: what it sees is our end, and not the one of
+/// the connection, which would come with its own end, or with the end of the linger.
+pub fn e7_our_end_comes_though_the_peer_keeps_its_own_direction_open<S: Subject>() {
+    // Nobody waits for as long as it lingers.
+    let linger_ms = u32::try_from(4 * S::PATIENCE.as_millis()).expect("less than a month").max(60_000);
+    let limits = Limits { linger_ms, ..LineEcho::LIMITS };
+    let stage = Stage::<S, LineEcho>::serve(move || Connection::new(LineEcho).with_limits(limits));
+    for text in [&b"quit\n"[..], b"hello\nquit\n"] {
+        let (number, mut peer) = stage.known_peer();
+        peer.set_read_timeout(Some(S::PATIENCE / 4)).expect("not zero");
+        send(&mut peer, text);
+        assert_same(&read_end(&mut peer), text);
+        assert!(stage.scene.look(|seen| seen[number].reports.is_empty()), "its own end is still to come");
+        drop(peer);
+        assert_eq!(stage.report(number).reason, Reason::Finished);
+    }
 }

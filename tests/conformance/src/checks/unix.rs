@@ -2,18 +2,25 @@
 
 use super::{byte_echo, line_echo};
 use crate::noise::{Noise, assert_same};
-use crate::peer::{ask, connect_unix, read_line, send};
+use crate::peer::{ask, connect_unix, read_line, read_n, send};
 use crate::stage::Stage;
 use crate::subject::{Options, Scene, Subject, Testable};
-use drywire_core::Connection;
+use crate::talk::Talk;
+use drywire_core::{Connection, Limits, Protocol, Reason, TransportError};
 use drywire_protocols::{ByteEcho, LineEcho};
 use drywire_server::Address;
+use rustix::net::{RecvFlags, recv};
+use std::net::Shutdown;
 use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
 use tempfile::TempDir;
 
 /// A server on a path in a directory of its own.
 #[track_caller]
-fn serve<S: Subject, P: Testable>(make: fn() -> Connection<P>) -> (Stage<S, P>, PathBuf, TempDir) {
+fn serve<S: Subject, P: Testable>(
+    make: impl FnMut() -> Connection<P> + Send + 'static,
+) -> (Stage<S, P>, PathBuf, TempDir) {
     let dir = tempfile::tempdir().expect("a place for files");
     let path = dir.path().join("socket");
     let stage = Stage::serve_on(&Address::Unix(Some(path.clone())), Options::default(), make);
@@ -40,6 +47,44 @@ pub fn e8_unix_bytes_come_back_exactly<S: Subject>() {
     let bytes = Noise::new(8).bytes(8 << 20);
     assert_same(&ask(connect_unix(&path, S::PATIENCE), &bytes), &bytes);
     stage.wait_for_ends(1);
+}
+
+/// A Unix socket makes each of them when it is told to: one is full and goes on when
+/// it is read; one takes nothing any more, though it still sends; one is closed with
+/// bytes unread.
+pub fn e8_would_block_broken_pipe_and_reset_are_told_apart<S: Subject>() {
+    const OWED: usize = 8 << 20;
+    let limits = Limits { output_bytes: 16 << 20, ..Talk::LIMITS };
+    let (stage, path, _dir) = serve::<S, Talk>(move || Connection::new(Talk).with_limits(limits));
+    let connect = |number| {
+        let peer = connect_unix(&path, S::PATIENCE);
+        stage.wait("the accept", |seen| seen.len() > number);
+        peer
+    };
+
+    let mut full = connect(0);
+    send(&mut full, format!("owe {OWED}\n").as_bytes());
+    thread::sleep(Duration::from_millis(100));
+    assert!(stage.scene.look(|seen| seen[0].reports.is_empty()), "a full socket is no error");
+
+    let mut deaf = connect(1);
+    deaf.shutdown(Shutdown::Read).expect("connected");
+    send(&mut deaf, b"owe 10\n");
+    let report = stage.report(1);
+    assert_eq!(report.reason, Reason::Transport(TransportError::BrokenPipe));
+    assert_eq!((report.counters.sent, report.counters.unsent), (0, 10));
+
+    let mut gone = connect(2);
+    send(&mut gone, b"owe 10\n");
+    recv(&gone, &mut [0; 1][..], RecvFlags::PEEK).expect("bytes, which it leaves there");
+    drop(gone);
+    let report = stage.report(2);
+    assert_eq!(report.reason, Reason::Transport(TransportError::Reset));
+    assert_eq!((report.counters.sent, report.counters.unsent), (10, 0));
+
+    Talk::noise().assert_at(0, &read_n(&mut full, OWED));
+    drop(full);
+    assert_eq!(stage.report(0).reason, Reason::Finished);
 }
 
 /// The error names the path, and the first server goes on.

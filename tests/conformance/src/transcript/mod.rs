@@ -67,7 +67,7 @@ mod tests;
 
 pub use compare::{Outcome, difference};
 pub use narrator::{Narrator, Told, Unheard};
-pub use play::play;
+pub use play::{judge, play};
 pub use reference::{expected, expected_in_pieces, reference};
 pub use script::{End, Reading, Script, Speaks, Step};
 

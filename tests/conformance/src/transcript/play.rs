@@ -5,11 +5,13 @@ use super::client::{connect, converse};
 use super::compare::{MISMATCHES_AT_MOST, Outcome, Verdict};
 use super::reference::{bytes, class, dialog, expected, lines, narrator};
 use super::script::{Script, Speaks};
-use super::{Saw, Transcript, fixture};
-use crate::subject::{Options, Running, Scene, Subject, Testable};
+use super::{Saw, Transcript, fixture, seeds};
+use crate::subject::{Capability, Options, Running, Scene, Subject, Testable};
+use crate::suite::say;
 use drywire_core::Connection;
 use drywire_server::Address;
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -21,7 +23,7 @@ use std::time::{Duration, Instant};
 const PEERS: usize = 8;
 
 /// Plays the scripts of these seeds on servers of `S`, and compares each transcript
-/// with the one it must be.
+/// with the one it must be. Those that need what `S` does not declare are left out.
 ///
 /// # Panics
 /// When the driver does not even start.
@@ -29,7 +31,7 @@ const PEERS: usize = 8;
 pub fn play<S: Subject>(seeds: Range<u64>) -> Outcome {
     let directory = tempfile::tempdir().expect("a temporary directory");
     fixture::write_to(directory.path()).expect("a place for files");
-    let root = Some(directory.path().to_owned());
+    let root = S::CAN.contains(&Capability::Files).then(|| directory.path().to_owned());
     let options = Options { root, drain_timeout: Duration::from_secs(1), ..Options::default() };
 
     let set = |speaks| match speaks {
@@ -40,7 +42,7 @@ pub fn play<S: Subject>(seeds: Range<u64>) -> Outcome {
     };
     let (stages, stops): (Vec<_>, Vec<_>) = Speaks::ALL.into_iter().map(set).unzip();
     let begun = Instant::now();
-    let verdicts = play_all(&seeds, &stages);
+    let verdicts = play_all(&seeds, S::CAN, &stages);
     let elapsed = begun.elapsed();
     stops.into_iter().for_each(|stop| stop());
     let mut outcome = Outcome::new(S::NAME, elapsed, verdicts);
@@ -49,7 +51,24 @@ pub fn play<S: Subject>(seeds: Range<u64>) -> Outcome {
     outcome
 }
 
-fn play_all(seeds: &Range<u64>, stages: &[Box<dyn Stage>]) -> BTreeMap<u64, Verdict> {
+/// Plays them, and fails the test that calls it when a transcript is wrong. `path` is
+/// the test's own, with its crate.
+///
+/// # Panics
+/// When the driver fails.
+pub fn judge<S: Subject>(path: &str) {
+    let outcome = play::<S>(seeds());
+    say(&format!("note: transcripts: {outcome}"));
+    let test = path.split_once("::").map_or(path, |(_, test)| test);
+    let mut told = String::new();
+    for (seed, what) in &outcome.mismatches {
+        let again = format!("DRYWIRE_SEEDS={seed}..{} cargo test -- --exact {test}", seed + 1);
+        writeln!(told, "{}, seed {seed}: {what}\n  again: {again}", S::NAME).expect("a string takes everything");
+    }
+    assert!(told.is_empty(), "\n{told}");
+}
+
+fn play_all(seeds: &Range<u64>, can: &[Capability], stages: &[Box<dyn Stage>]) -> BTreeMap<u64, Verdict> {
     let (next, failed) = (AtomicU64::new(seeds.start), AtomicUsize::new(0));
     let verdicts = Mutex::new(BTreeMap::new());
     thread::scope(|scope| {
@@ -61,8 +80,12 @@ fn play_all(seeds: &Range<u64>, stages: &[Box<dyn Stage>]) -> BTreeMap<u64, Verd
                         return;
                     }
                     let script = Script::from_seed(seed);
+                    let expected = expected(&script);
+                    if !script.needs(&expected).iter().all(|needed| can.contains(needed)) {
+                        continue;
+                    }
                     let stage = &stages[Speaks::ALL.iter().position(|s| *s == script.speaks).expect("one of all")];
-                    let verdict = Verdict::new(&script, &stage.play(&script), &expected(&script));
+                    let verdict = Verdict::new(&script, &stage.play(&script), &expected);
                     failed.fetch_add(usize::from(verdict.different.is_some()), Ordering::Relaxed);
                     verdicts.lock().unwrap_or_else(PoisonError::into_inner).insert(seed, verdict);
                 }

@@ -1,9 +1,11 @@
 //! A script: what one peer does, step by step, drawn from a seed. What it says is in
 //! `messages`.
 
+use super::Transcript;
 use super::messages::{self, ABORT};
 use super::random::Random;
 use super::reference::{ABORTED, Input, run};
+use crate::subject::Capability;
 use std::time::Duration;
 
 /// What one peer does.
@@ -88,6 +90,27 @@ impl Script {
         let end = draw_end(speaks, &sent(&steps), &mut random);
         let steps = if random.one_in(3) { in_dialog(speaks, steps, &mut random) } else { steps };
         Script { seed, speaks, steps, end, reading: draw_reading(&mut random) }
+    }
+
+    /// What a driver must declare for it. A protocol's answer to an error is in
+    /// `expected`, where its reason is.
+    pub(super) fn needs(&self, expected: &Transcript) -> Vec<Capability> {
+        let sent = self.sent();
+        let says = |what: &[u8]| {
+            self.speaks == Speaks::Narrator
+                && sent.split_inclusive(|byte| *byte == b'\n').any(|line| line.starts_with(what))
+        };
+        let failed = ["Limit(", "Peer("].iter().any(|kind| expected.reason.starts_with(kind));
+        [
+            (Capability::Echo, true),
+            (Capability::Files, self.speaks == Speaks::Dialog || says(b"GET ")),
+            (Capability::HalfClose, self.end == End::HalfClose || says(b"HALF\n")),
+            (Capability::Resets, matches!(self.end, End::Reset { .. }) || says(ABORT)),
+            (Capability::Limits, failed),
+        ]
+        .into_iter()
+        .filter_map(|(capability, needed)| needed.then_some(capability))
+        .collect()
     }
 
     /// All the peer sends, in one piece.

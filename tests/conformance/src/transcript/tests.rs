@@ -82,6 +82,24 @@ fn a_thousand_scripts_hold_every_protocol_end_and_reason() {
 }
 
 #[test]
+fn a_driver_that_only_echoes_has_scripts_too() {
+    use crate::subject::Capability;
+    let mut count = HashMap::new();
+    for script in SEEDS.map(Script::from_seed) {
+        let needs = script.needs(&expected(&script));
+        if script.speaks == Speaks::Dialog {
+            assert!(needs.contains(&Capability::Files), "seed {}", script.seed);
+        }
+        if needs.iter().all(|needed| *needed != Capability::Files) {
+            assert!(!script.sent().windows(4).any(|four| four == b"GET ") || script.speaks != Speaks::Narrator);
+            *count.entry("no files").or_insert(0) += 1;
+        }
+        *count.entry("echo only").or_insert(0) += usize::from(needs == [Capability::Echo]);
+    }
+    assert!(count["no files"] >= 300 && count["echo only"] >= 20, "{count:?}");
+}
+
+#[test]
 fn nothing_is_sent_behind_the_bounds_of_a_linger() {
     for script in SEEDS.map(Script::from_seed) {
         let left = script.sent().len() as u64 - expected(&script).taken;

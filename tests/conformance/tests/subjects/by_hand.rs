@@ -30,12 +30,27 @@ pub(crate) const REPORTS_TWICE: u8 = 3;
 pub(crate) const KNOWS_NO_BUDGET: u8 = 4;
 /// A kibibyte of each connection is never given back.
 pub(crate) const LEAKS: u8 = 5;
+/// Our direction ends with the connection, and not before.
+pub(crate) const SWALLOWS_THE_HALF_CLOSE: u8 = 6;
+/// A connection keeps its turn sixteen times too long.
+pub(crate) const TAKES_LONG_TURNS: u8 = 7;
+/// It asks for news instead of waiting for them.
+pub(crate) const SPINS: u8 = 8;
 
 pub(crate) struct ByHand<const FAULT: u8>;
 
 impl<const FAULT: u8> Subject for ByHand<FAULT> {
-    const NAME: &'static str =
-        ["by hand", "edge-loser", "byte-dropper", "double-reporter", "glutton", "leaker"][FAULT as usize];
+    const NAME: &'static str = [
+        "by hand",
+        "edge-loser",
+        "byte-dropper",
+        "double-reporter",
+        "glutton",
+        "leaker",
+        "half-close-swallower",
+        "turn-stretcher",
+        "spinner",
+    ][FAULT as usize];
     const CAN: &'static [Capability] = &[
         Capability::Echo,
         Capability::HalfClose,
@@ -100,7 +115,7 @@ fn run<P: Testable, const FAULT: u8>(listener: TcpListener, options: &Options, s
     let mut entries: Vec<Entry<P>> = Vec::new();
     let mut cut_at = Time::NEVER;
     while listener.is_some() || !entries.is_empty() {
-        let found = wait(listener.as_ref(), &entries);
+        let found = wait::<P, FAULT>(listener.as_ref(), &entries);
         let now = Time::ZERO + epoch.elapsed();
         let order = order.load(Ordering::Relaxed);
         if order != SERVE && listener.take().is_some() {
@@ -125,7 +140,7 @@ fn run<P: Testable, const FAULT: u8>(listener: TcpListener, options: &Options, s
 }
 
 /// What poll(2) says about each entry; the listener is asked afterwards in any case.
-fn wait<P: Testable>(listener: Option<&TcpListener>, entries: &[Entry<P>]) -> Vec<PollFlags> {
+fn wait<P: Testable, const FAULT: u8>(listener: Option<&TcpListener>, entries: &[Entry<P>]) -> Vec<PollFlags> {
     let mut fds: Vec<PollFd<'_>> = entries
         .iter()
         .map(|entry| {
@@ -136,7 +151,7 @@ fn wait<P: Testable>(listener: Option<&TcpListener>, entries: &[Entry<P>]) -> Ve
         .collect();
     fds.extend(listener.map(|listener| PollFd::new(listener, PollFlags::IN)));
     // Orders and deadlines are looked at this often.
-    let most = if entries.iter().any(|entry| entry.again) { 0 } else { 5_000_000 };
+    let most = if FAULT == SPINS || entries.iter().any(|entry| entry.again) { 0 } else { 5_000_000 };
     poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: most })).expect("no signals come here");
     fds[..entries.len()].iter().map(PollFd::revents).collect()
 }
@@ -161,7 +176,11 @@ impl<P: Testable> Entry<P> {
         scene: &Scene<P>,
     ) -> bool {
         self.ready.read |= found.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR);
-        let mut budget = if FAULT == KNOWS_NO_BUDGET { Budget::bytes(usize::MAX) } else { Budget::DEFAULT };
+        let mut budget = match FAULT {
+            KNOWS_NO_BUDGET => Budget::bytes(usize::MAX),
+            TAKES_LONG_TURNS => Budget::bytes(16 << 20),
+            _ => Budget::DEFAULT,
+        };
         let mut live = self.connection.lend(workspace, now);
         if found.intersects(PollFlags::OUT | PollFlags::ERR) && FAULT != LOSES_AN_EDGE {
             live.handle_writable();
@@ -228,7 +247,9 @@ impl<const FAULT: u8> Transport for Wire<'_, FAULT> {
     fn close_file(&mut self, _: FileId) {}
 
     fn half_close(&mut self) {
-        let _ = self.0.shutdown(Shutdown::Write);
+        if FAULT != SWALLOWS_THE_HALF_CLOSE {
+            let _ = self.0.shutdown(Shutdown::Write);
+        }
     }
 }
 
