@@ -17,13 +17,12 @@
 //! }
 //!
 //! drywire_conformance::suite!(MyDriver);
-//! drywire_conformance::transcripts!(MyDriver);
 //! ```
 //!
-//! [`suite!`] makes one `#[test]` of each check, named like it, and one that prints
-//! the table of all of them. A check whose [`Capability`] is not declared says so
-//! and does nothing. [`transcripts!`] adds one test, of the [scripts](transcript)
-//! that need no more than is declared.
+//! [`suite!`] makes one `#[test]` of each check, named like it, one that prints the
+//! table of all of them, and one that plays a thousand [scripts](transcript). A check
+//! whose [`Capability`] is not declared says so and does nothing; scripts that need
+//! what is not declared are not played.
 //!
 //! Such a file needs `drywire-conformance`, `drywire-core` and `drywire-server`, and
 //! the driver. What it has to keep to, beside the calls of [`Scene`]:

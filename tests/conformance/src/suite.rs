@@ -8,7 +8,9 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::thread;
 
-/// One `#[test]` for each check, for one [`Subject`](crate::Subject).
+/// One `#[test]` for each check, for one [`Subject`](crate::Subject), and one that
+/// plays a thousand [scripts](crate::transcript): those that need no more than it
+/// declares. `DRYWIRE_SEEDS=17..18` plays others.
 ///
 /// Call it in a file of `tests/`, once per module.
 #[macro_export]
@@ -21,16 +23,7 @@ macro_rules! suite {
         fn table_of_checks() {
             $crate::print_table::<$subject>();
         }
-    };
-}
 
-/// One `#[test]` that plays a thousand [scripts](crate::transcript) with one
-/// [`Subject`](crate::Subject): those that need no more than it declares.
-///
-/// Call it beside [`suite!`]. `DRYWIRE_SEEDS=17..18` plays others.
-#[macro_export]
-macro_rules! transcripts {
-    ($subject:ty) => {
         #[test]
         fn c2_a_thousand_scripts_give_the_transcripts_they_must() {
             $crate::transcript::judge::<$subject>(concat!(

@@ -5,4 +5,3 @@
 mod subject;
 
 drywire_conformance::suite!(subject::ByHand<{ subject::SOUND }>);
-drywire_conformance::transcripts!(subject::ByHand<{ subject::SOUND }>);

@@ -5,4 +5,3 @@
 mod subject;
 
 drywire_conformance::suite!(subject::Mio);
-drywire_conformance::transcripts!(subject::Mio);

@@ -4,4 +4,3 @@
 mod subject;
 
 drywire_conformance::suite!(subject::Threads);
-drywire_conformance::transcripts!(subject::Threads);

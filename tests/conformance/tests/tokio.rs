@@ -5,4 +5,3 @@
 mod subject;
 
 drywire_conformance::suite!(subject::Tokio);
-drywire_conformance::transcripts!(subject::Tokio);

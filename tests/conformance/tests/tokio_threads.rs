@@ -5,4 +5,3 @@
 mod subject;
 
 drywire_conformance::suite!(subject::TokioThreads);
-drywire_conformance::transcripts!(subject::TokioThreads);
