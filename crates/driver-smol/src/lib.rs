@@ -1,9 +1,10 @@
-//! Runs drywire protocols on [async-io](https://docs.rs/async-io): one task for each worker, no polling, no
-//! spinning, no timer while no deadline is open.
+//! Runs drywire protocols on [async-io](https://docs.rs/async-io): one task for each worker, no
+//! polling, no spinning, no timer while no deadline is open.
 //!
 //! This crate only waits. How a worker gives connections their turns is in
 //! `drywire-server`, what a driver does with sockets and files on any runtime of
-//! futures in [drywire_unix]; here is what async-io knows of readiness and timers, and `blocking` of threads.
+//! futures in [drywire_unix]; here is what async-io knows of readiness and timers, and
+//! `blocking` of threads.
 //!
 //! - [`serve`]: a server on an address, until it is shut down.
 //! - [`connect`]: a client, until its connection ends.
@@ -21,9 +22,9 @@
 //!
 //! *Guaranteed*: any future here may be dropped at any await. Those of a [`Driver`] lose
 //! nothing by it and can be made again. [`serve`], [`connect`] and [`drive`] own their
-//! connections, and close them: each writes what its socket takes at once, ends
-//! (with a reset when something is still owed), and is reported to
-//! [`Application::closed`].
+//! connections, and close them: each gets one turn to write what its socket takes at
+//! once, ends (with a reset when something is still owed), and is reported to
+//! [`Application::closed`]. While a panic unwinds they are closed only.
 //!
 //! Runs on any executor, `async_io::block_on` among them. One worker is one task; to use
 //! more cores, run several.

@@ -1,9 +1,10 @@
-//! Runs drywire protocols on [tokio](https://docs.rs/tokio): one task for each worker, no polling, no
-//! spinning, no timer while no deadline is open.
+//! Runs drywire protocols on [tokio](https://docs.rs/tokio): one task for each worker, no
+//! polling, no spinning, no timer while no deadline is open.
 //!
 //! This crate only waits. How a worker gives connections their turns is in
 //! `drywire-server`, what a driver does with sockets and files on any runtime of
-//! futures in [drywire_unix]; here is what tokio knows of readiness, timers and threads that may block.
+//! futures in [drywire_unix]; here is what tokio knows of readiness, timers and threads
+//! that may block.
 //!
 //! - [`serve`]: a server on an address, until it is shut down.
 //! - [`connect`]: a client, until its connection ends.
@@ -22,9 +23,9 @@
 //!
 //! *Guaranteed*: any future here may be dropped at any await. Those of a [`Driver`] lose
 //! nothing by it and can be made again. [`serve`], [`connect`] and [`drive`] own their
-//! connections, and close them: each writes what its socket takes at once, ends
-//! (with a reset when something is still owed), and is reported to
-//! [`Application::closed`].
+//! connections, and close them: each gets one turn to write what its socket takes at
+//! once, ends (with a reset when something is still owed), and is reported to
+//! [`Application::closed`]. While a panic unwinds they are closed only.
 //!
 //! Runs on a current-thread runtime and on a multi-thread one; both need their I/O and
 //! time drivers (`enable_all`). One worker is one task, and moves between threads as

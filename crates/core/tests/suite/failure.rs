@@ -182,6 +182,22 @@ fn fault_11_12_13_transport_failures_are_typed_closes() {
     }
 }
 
+/// No call of the transport's could say it: nothing is to be read or written.
+#[test]
+fn transport_failure_is_told_though_nothing_moves() {
+    let mut rig = Rig::new(Hooks::new().on_open(|cx| {
+        cx.disable_read();
+        Ok(())
+    }));
+    rig.settle();
+    rig.turn_with(|live| live.handle_transport_error(TransportError::Refused));
+    rig.settle();
+    assert_eq!(rig.report().reason, Reason::Transport(TransportError::Refused));
+    // The rig fails on a second close.
+    rig.turn_with(|live| live.handle_transport_error(TransportError::Reset));
+    rig.settle();
+}
+
 /// FAULTS 9.
 #[test]
 fn fault_9_end_of_input_with_output_pending_flushes_first() {
