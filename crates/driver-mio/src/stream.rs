@@ -7,7 +7,7 @@ use drywire_unix::socket::{self, Mode as Call, receive, send_slices, with_io_sli
 use mio::net::{TcpStream, UnixStream};
 use mio::unix::pipe::Receiver;
 use mio::{Interest, Registry, Token};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::PollFlags;
 use rustix::fs::{FileType, OFlags, fcntl_getfl, fcntl_setfl, fstat};
 use rustix::io::{Errno, read, retry_on_intr, write, writev};
 use rustix::net::{Shutdown, shutdown};
@@ -325,8 +325,7 @@ impl Side {
     }
 
     fn is_ready(&self, flags: PollFlags) -> bool {
-        let mut fds = [PollFd::new(&self.pipe, flags)];
-        matches!(retry_on_intr(|| poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))), Ok(1..))
+        !socket::look(self.pipe.as_fd(), flags).is_empty()
     }
 }
 

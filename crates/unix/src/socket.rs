@@ -100,11 +100,21 @@ pub fn connecting(fd: BorrowedFd<'_>) -> Connecting {
     if getpeername(fd).is_ok() {
         return Connecting::Stands;
     }
-    let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::OUT)];
+    if look(fd, PollFlags::OUT).intersects(PollFlags::ERR | PollFlags::HUP) {
+        Connecting::Failed
+    } else {
+        Connecting::Pending
+    }
+}
+
+/// What poll(2) says of a descriptor now, without waiting; nothing when it fails.
+#[must_use]
+pub fn look(fd: BorrowedFd<'_>, wanted: PollFlags) -> PollFlags {
+    let mut fds = [PollFd::from_borrowed_fd(fd, wanted)];
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
     match retry_on_intr(|| poll(&mut fds, Some(&now))) {
-        Ok(1..) if fds[0].revents().intersects(PollFlags::ERR | PollFlags::HUP) => Connecting::Failed,
-        Ok(_) | Err(_) => Connecting::Pending,
+        Ok(1..) => fds[0].revents(),
+        Ok(0) | Err(_) => PollFlags::empty(),
     }
 }
 

@@ -8,9 +8,9 @@ use crate::listener::{self, Listener, SocketFile};
 use crate::socket;
 use drywire_core::{FileError, FileId, Time, Transport, TransportError, Wait};
 use drywire_server::{Address, Config, Connecting, Id, Interest, Net, News, Release};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::PollFlags;
 use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat};
-use rustix::io::{Errno, retry_on_intr};
+use rustix::io::Errno;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -242,12 +242,7 @@ impl<R: Reactor> Net for Sockets<R> {
         for direction in [Direction::Read, Direction::Write] {
             let _ = self.reactor.attempt(&socket.io, direction, |_| Err::<(), _>(Errno::AGAIN.into()));
         }
-        let mut fds = [PollFd::new(&socket.io, PollFlags::IN | PollFlags::OUT | READ_HANG_UP)];
-        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-        let found = match retry_on_intr(|| poll(&mut fds, Some(&now))) {
-            Ok(1..) => fds[0].revents(),
-            Ok(0) | Err(_) => PollFlags::empty(),
-        };
+        let found = socket::look(socket.io.as_fd(), PollFlags::IN | PollFlags::OUT | READ_HANG_UP);
         let failed = found.intersects(PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL);
         let hang_up = failed || found.intersects(READ_HANG_UP);
         let read = found.contains(PollFlags::IN) && !std::mem::replace(ended, hang_up);
