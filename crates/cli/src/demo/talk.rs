@@ -1,6 +1,7 @@
 //! What is said, and what must come back: made from a seed, known in advance.
 
 use super::client::{End, Heard};
+use drywire_sim::Random;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::path::Path;
@@ -27,11 +28,11 @@ pub(super) struct Script {
 
 impl Talk {
     pub(super) fn new(seed: u64, requests: u32) -> Talk {
-        let mut noise = Noise(seed);
-        let files: Vec<Vec<u8>> = SIZES.map(|size| (0..size).map(|_| noise.next() as u8).collect()).into();
+        let mut random = Random::new(seed);
+        let files: Vec<Vec<u8>> = SIZES.map(|size| (0..size).map(|_| random.word() as u8).collect()).into();
         let scripts = (0..CONNECTIONS).map(|connection| {
             let share = (requests as usize + CONNECTIONS - 1 - connection) / CONNECTIONS;
-            Script::new(connection, share, &files, &mut noise)
+            Script::new(connection, share, &files, &mut random)
         });
         Talk { scripts: scripts.collect(), files }
     }
@@ -60,12 +61,12 @@ impl Talk {
 
 impl Script {
     /// The last request is the one that ends it.
-    fn new(connection: usize, requests: usize, files: &[Vec<u8>], noise: &mut Noise) -> Script {
+    fn new(connection: usize, requests: usize, files: &[Vec<u8>], random: &mut Random) -> Script {
         let (mut request, mut reply) = (Vec::new(), Digest::default());
         for _ in 1..requests {
-            let number = noise.below(files.len());
+            let number = random.between(0, files.len() - 1);
             let contents = &files[number];
-            match noise.below(8) {
+            match random.between(0, 7) {
                 0 => {
                     request.extend_from_slice(b"GET nowhere\n");
                     reply.add(b"-550 no such file\n");
@@ -135,22 +136,5 @@ impl Digest {
 
     pub(super) fn heard(self, sent: u64, end: End) -> Heard {
         Heard { sent, received: self.bytes, digest: self.hasher.finish(), end }
-    }
-}
-
-/// SplitMix64 (Steele, Lea, Flood 2014): small, and the same everywhere.
-struct Noise(u64);
-
-impl Noise {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, n: usize) -> usize {
-        (self.next() % n as u64) as usize
     }
 }

@@ -2,8 +2,8 @@
 //! and every way to end one comes up in a few hundred seeds.
 
 use super::fixture::{ABSENT, HUGE, LARGE, SMALL};
-use super::random::Random;
 use super::script::Speaks;
+use drywire_sim::Random;
 
 /// What makes the [`Narrator`](super::Narrator) abort: always the last a peer says.
 pub(super) const ABORT: &[u8] = b"ABORT\n";

@@ -59,7 +59,7 @@ mod fixture;
 mod messages;
 mod narrator;
 mod play;
-mod random;
+
 mod reference;
 mod script;
 #[cfg(test)]

@@ -3,9 +3,9 @@
 
 use super::Transcript;
 use super::messages::{self, ABORT};
-use super::random::Random;
 use super::reference::{ABORTED, Input, run};
 use crate::subject::Capability;
+use drywire_sim::Random;
 use std::time::Duration;
 
 /// What one peer does.
