@@ -82,6 +82,8 @@ pub mod framing;
 pub mod layer;
 mod limits;
 mod output;
+#[doc(hidden)]
+pub mod planted;
 mod protocol;
 mod reply;
 mod time;

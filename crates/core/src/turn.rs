@@ -8,6 +8,7 @@ use crate::connection::{Live, Read};
 use crate::error::{Blocked, FileError};
 use crate::file::FileId;
 use crate::layer::Layer;
+use crate::planted;
 use crate::protocol::Protocol;
 
 /// A real or simulated socket, non-blocking, and the files that go through it.
@@ -118,6 +119,7 @@ impl Budget {
     }
 
     fn spend(&mut self, n: usize) {
+        planted!(BudgetIgnored: return);
         self.bytes = self.bytes.saturating_sub(n.saturating_add(Budget::PER_ACTION));
     }
 
@@ -174,7 +176,10 @@ pub fn turn<P: Protocol, L: Layer, T: Transport>(
             }
             Action::StreamFile(part) => {
                 match transport.try_send_file(part.id(), part.offset(), part.len()) {
-                    Ok(0) => part.file_failed(FileError::Truncated),
+                    Ok(0) => {
+                        planted!(EarlyEndIgnored: continue);
+                        part.file_failed(FileError::Truncated);
+                    }
                     Ok(n) => {
                         budget.spend(usize::try_from(n).unwrap_or(usize::MAX));
                         part.sent(n);
@@ -240,6 +245,8 @@ fn read<P: Protocol, L: Layer, T: Transport>(
         Read::Bytes { n, filled } => {
             budget.spend(n);
             ready.read = filled || ready.hang_up || !transport.short_read_exhausts();
+            planted!(EdgeLost: ready.read &= !filled);
+            planted!(HangUpForgotten: ready.read = filled || !transport.short_read_exhausts());
         }
         Read::WouldBlock | Read::End | Read::Failed => ready.read = false,
         Read::NotWanted => {}

@@ -1,7 +1,9 @@
 //! mio as a worker's net: one registration for both directions, edge-triggered.
 
 use crate::stream::{POLL2, Stream};
-use drywire_core::{Blocked, FileError, FileId, OpenFile, Opening, SendFileError, Time, Transport, TransportError};
+use drywire_core::{
+    Blocked, FileError, FileId, OpenFile, Opening, SendFileError, Time, Transport, TransportError, planted,
+};
 use drywire_server::io_error::blocked;
 use drywire_server::{Address, Config, Connecting, Id, Interest, Net, News, Release};
 use drywire_unix::files::{Files, sent};
@@ -87,6 +89,7 @@ impl Net for Mio {
 
     fn release(&mut self, mut stream: Stream, how: Release) {
         stream.deregister(self.poll.registry());
+        planted!(ResetForgotten: return);
         if how == Release::Reset {
             stream.reset_on_close();
         }
@@ -248,10 +251,12 @@ impl Transport for Wire<'_> {
     }
 
     fn close_file(&mut self, file: FileId) {
+        planted!(FileKeptOpen: return);
         self.files.close(self.id, file);
     }
 
     fn half_close(&mut self) {
+        planted!(HalfCloseForgotten: return);
         self.stream.half_close(self.registry);
     }
 }

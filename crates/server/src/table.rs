@@ -4,6 +4,7 @@
 //! worker. What an entry holds is the driver's business, and so is a cap on
 //! connections; the table knows neither sockets nor addresses.
 
+use drywire_core::planted;
 use std::convert::Infallible;
 use std::fmt;
 use std::iter;
@@ -150,6 +151,7 @@ impl<T> Table<T> {
     #[inline]
     pub fn get_mut(&mut self, id: Id) -> Option<&mut T> {
         let slot = self.slots.get_mut(id.index as usize)?;
+        planted!(StaleIdAccepted: return slot.value.as_mut());
         if slot.generation == id.generation { slot.value.as_mut() } else { None }
     }
 

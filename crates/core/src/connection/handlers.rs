@@ -10,6 +10,7 @@ use crate::file::Opened;
 use crate::layer::Layer;
 use crate::limits::Limit;
 use crate::output::{Buffers, Refusal, Resource, Writer};
+use crate::planted;
 use crate::protocol::{Protocol, Timer};
 
 /// A call that did not happen.
@@ -79,6 +80,7 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
         }
         if let Some(command) = self.conn.command.take() {
             self.call(None, |protocol, cx| protocol.command(&command, cx));
+            planted!(CommandForgotten: return true);
             if self.conn.blocked.is_some() {
                 self.conn.command = Some(command);
             }

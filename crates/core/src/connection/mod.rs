@@ -22,6 +22,7 @@ use crate::error::Misuse;
 use crate::layer::Layer;
 use crate::limits::Limits;
 use crate::output::{Buffers, Resource};
+use crate::planted;
 use crate::protocol::Protocol;
 use crate::time::Time;
 use crate::workspace::Workspace;
@@ -85,6 +86,7 @@ impl Io {
         self.counters.sent += n;
         self.last_move = now;
         self.write_blocked = false;
+        planted!(StallNotMoved: return);
         self.blocked_since = Time::NEVER;
     }
 

@@ -9,6 +9,7 @@ use crate::file::Opened;
 use crate::layer::{Layer, LayerError, Sink};
 use crate::limits::ERROR_REPLY_BYTES;
 use crate::output::Writer;
+use crate::planted;
 use crate::protocol::{Protocol, Timer};
 use crate::reply::Reply;
 use crate::time::Time;
@@ -246,6 +247,7 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
             Phase::New | Phase::Active => self.conn.control.gate = FileGate::Answered(opened),
             Phase::Flushing(_) | Phase::Lingering(_) | Phase::Closing(_) | Phase::Closed => {
                 self.conn.control.gate = FileGate::Idle;
+                planted!(LateFileLeaked: return);
                 if opened.result.is_ok() {
                     self.conn.buffers().to_close.push_back(opened.id);
                 }

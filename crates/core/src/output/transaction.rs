@@ -2,6 +2,7 @@
 //! the way back to it.
 
 use super::{Output, Segment};
+use crate::planted;
 use crate::workspace::Pool;
 
 /// Where the queue ended before a handler call.
@@ -37,6 +38,7 @@ impl Output {
         }
         self.tail.truncate(mark.tail);
         self.bytes = mark.bytes;
+        planted!(FileNotRolledBack: return);
         self.files = mark.files;
     }
 }

@@ -20,7 +20,7 @@ use crate::io_error::AddressError;
 use crate::net::Net;
 use crate::table::{Id, Table};
 use drywire_core::layer::Layer;
-use drywire_core::{Connection, Live, Protocol, Time, Workspace};
+use drywire_core::{Connection, Live, Protocol, Time, Workspace, planted};
 pub use rounds::Rounds;
 use slot::{Entry, Linked, Slot};
 use std::cmp::Reverse;
@@ -279,6 +279,9 @@ impl<P: Protocol, L: Layer, N: Net> Worker<P, L, N> {
         };
         // An alarm that is too early finds that out when it rings and is set
         // again; so moving a deadline back, as every byte does with the idle one, is free.
+        planted!(AlarmNotMoved: if *alarm != Time::NEVER {
+            return;
+        });
         if deadline < *alarm {
             *alarm = deadline;
             self.push_alarm(deadline, id);

@@ -10,7 +10,7 @@ use crate::inbox::Order;
 use crate::net::{Connecting, Net, News, Release};
 use crate::table::Id;
 use drywire_core::layer::Layer;
-use drywire_core::{Budget, Protocol, Time, Turn, turn};
+use drywire_core::{Budget, Protocol, Time, Turn, planted, turn};
 use std::cmp::Reverse;
 use std::fmt;
 
@@ -84,6 +84,10 @@ where
                         self.net.release(entry.stream, release);
                         log_close(id, entry.peer.as_deref(), &report);
                     }
+                    planted!(ReportedTwice: if let drywire_core::Reason::Aborted = report.reason {
+                        let again = drywire_core::CloseReport { reason: drywire_core::Reason::Aborted, counters: report.counters };
+                        application.closed(self, id, again);
+                    });
                     return application.closed(self, id, report);
                 }
             }
