@@ -187,6 +187,12 @@ impl<P: Protocol, L: Layer> Connection<P, L> {
         self.fuse = nth;
     }
 
+    /// For tests: writes to come until the one that [`Connection::inject_full`]
+    /// refuses. 0 once it was refused: whoever tries every `nth` ends there.
+    pub fn full_in(&self) -> u32 {
+        self.fuse
+    }
+
     /// Starts a turn: everything is done through the [`Live`] connection.
     ///
     /// `now` must not be earlier than in the turn before.

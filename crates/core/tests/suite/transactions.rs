@@ -247,6 +247,20 @@ fn refused_timer_keeps_its_place() {
     assert_eq!(rig.sent(), "timer input");
 }
 
+#[test]
+fn injected_full_says_when_it_has_come() {
+    let mut rig = Rig::new(Hooks::new().on_consume(|input, cx| {
+        cx.write(input)?;
+        Ok(input.len())
+    }));
+    rig.conn.inject_full(3);
+    for (input, left, calls) in [("a", 2, 2), ("b", 1, 3), ("c", 0, 5), ("d", 0, 6)] {
+        rig.feed(input);
+        assert_eq!((rig.conn.full_in(), rig.conn.protocol().calls), (left, calls), "after {input}");
+    }
+    assert_eq!(rig.sent(), "abcd");
+}
+
 const LINES: &str =
     "w 10\nm 30\ne 3\ns 700\nf a\necho\nt 1 5\ng b\nw 900\nm 500\nw 1900\nm 800\np 3\nf none\ne 2\nlast\n";
 
