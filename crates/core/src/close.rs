@@ -45,12 +45,9 @@ impl<E> Reason<E> {
     #[must_use]
     pub fn is_abort(&self) -> bool {
         match self {
-            Reason::Finished
-            | Reason::Requested
-            | Reason::Peer(_)
-            | Reason::Limit(_)
-            | Reason::Misuse(_)
-            | Reason::Layer(_) => false,
+            Reason::Finished | Reason::Requested | Reason::Peer(_) | Reason::Limit(_) | Reason::Layer(_) => false,
+            // The other rules are broken in a call, which ends like any other that fails.
+            Reason::Misuse(misuse) => *misuse == Misuse::ForgottenTurn,
             Reason::Transport(_) | Reason::File(_) | Reason::Stalled | Reason::Aborted => true,
         }
     }
@@ -82,6 +79,7 @@ pub struct Counters {
     pub sent: u64,
     /// Received, but not for the protocol: it had failed or closed.
     pub discarded: u64,
-    /// Owed, but never taken by the transport. 0 unless the close was an abort.
+    /// Owed, but never taken by the transport. 0 unless the close was an abort, or a
+    /// layer gave up.
     pub unsent: u64,
 }

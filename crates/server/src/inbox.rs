@@ -5,11 +5,11 @@
 //! waking means is up to the driver.
 
 use crate::handle::{Handle, SendError, ServerHandle};
+use crate::sync::{AtomicU8, AtomicU32, Mutex, MutexGuard, Ordering};
 use crate::table::Id;
 use std::fmt;
 use std::mem;
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 /// The one receiver of a worker. A driver takes what has come, once per turn.
 ///

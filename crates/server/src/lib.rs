@@ -30,6 +30,7 @@ pub mod inbox;
 pub mod io_error;
 pub mod log_limit;
 pub mod net;
+mod sync;
 pub mod table;
 pub mod worker;
 

@@ -8,6 +8,7 @@ mod half_close;
 mod integers;
 mod layers;
 mod layers_held;
+mod model;
 mod phases;
 mod reading;
 mod room;

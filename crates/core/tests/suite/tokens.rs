@@ -222,6 +222,22 @@ fn turn_that_is_forgotten_without_input_loses_nothing() {
     expect_write(&mut live, |write| write.with_slices(|slices, _| assert_eq!(slices, [&b"llo"[..]])));
 }
 
+/// Half an answer must not be taken for a whole one.
+#[test]
+fn turn_that_is_forgotten_with_output_owed_ends_as_an_abort() {
+    let (mut conn, mut workspace) = (echo(), Workspace::new());
+    let mut live = conn.lend(&mut workspace, Time::ZERO);
+    read(&mut live, b"hello");
+    expect_write(&mut live, |write| write.wrote(2));
+    read(&mut live, b"lost");
+    forget(live);
+    let mut live = conn.lend(&mut workspace, Time::ZERO);
+    match live.poll() {
+        Action::Close(report) => assert!(report.counters.unsent == 3 && report.reason.is_abort(), "{report:?}"),
+        action => panic!("{action:?}"),
+    }
+}
+
 /// A workspace that a forgotten turn left dirty harms no other connection.
 #[test]
 fn i5_forgotten_turn_of_one_connection_leaves_others_alone() {

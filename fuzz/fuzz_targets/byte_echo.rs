@@ -1,0 +1,3 @@
+//! See [`drywire_fuzz::byte_echo`].
+#![no_main]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| drywire_fuzz::byte_echo(data));
