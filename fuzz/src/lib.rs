@@ -10,6 +10,7 @@ mod byte_echo;
 mod connection;
 mod dialog;
 mod framing;
+mod kit;
 mod layers;
 mod line_echo;
 mod shared;
@@ -20,6 +21,7 @@ pub use byte_echo::byte_echo;
 pub use connection::connection;
 pub use dialog::dialog;
 pub use framing::framing;
+pub use kit::kit;
 pub use layers::layers;
 pub use line_echo::line_echo;
 pub use split::split;
@@ -28,11 +30,12 @@ pub use split::split;
 pub type Target = fn(&[u8]);
 
 /// Every target by its name, which is that of its program and of its corpus too.
-pub const TARGETS: [(&str, Target); 7] = [
+pub const TARGETS: [(&str, Target); 8] = [
     ("byte_echo", byte_echo),
     ("connection", connection),
     ("dialog", dialog),
     ("framing", framing),
+    ("kit", kit),
     ("layers", layers),
     ("line_echo", line_echo),
     ("split", split),

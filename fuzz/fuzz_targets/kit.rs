@@ -1,0 +1,3 @@
+//! See [`drywire_fuzz::kit`].
+#![no_main]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| drywire_fuzz::kit(data));
