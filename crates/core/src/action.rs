@@ -9,6 +9,7 @@ use crate::connection::Io;
 use crate::error::{FileError, TransportError};
 use crate::file::FileId;
 use crate::output::{Buffers, FilePart, MAX_SLICES};
+use crate::record::{self, Entry, Recorder};
 use crate::time::Time;
 use crate::workspace::Pool;
 use alloc::vec::Vec;
@@ -58,6 +59,7 @@ pub(crate) struct OutputSide<'a> {
     pub(crate) pool: &'a mut Pool,
     pub(crate) io: &'a mut Io,
     pub(crate) now: Time,
+    pub(crate) tape: Option<&'a mut Recorder>,
 }
 
 impl OutputSide<'_> {
@@ -65,6 +67,17 @@ impl OutputSide<'_> {
         if n > 0 {
             self.io.on_sent(n, self.now);
         }
+    }
+
+    fn tap(&mut self, entry: Entry<'_>) {
+        if let Some(tape) = &mut self.tape {
+            tape.put(&entry);
+        }
+    }
+
+    fn transport_failed(mut self, error: TransportError) {
+        self.tap(Entry::OutputFailed(error));
+        self.io.on_fault(Fault::Transport(error));
     }
 }
 
@@ -98,6 +111,9 @@ impl Write<'_> {
     pub fn wrote(mut self, n: usize) {
         let offered = self.with_slices(|slices, _| slices.iter().map(|s| s.len()).sum::<usize>());
         assert!(n <= offered, "the transport took {n} bytes of {offered}");
+        if self.side.tape.is_some() {
+            self.tap_wrote(n);
+        }
         let side = &mut self.side;
         if self.from_layers {
             side.buffers.wire_start += n;
@@ -112,7 +128,18 @@ impl Write<'_> {
 
     /// The transport failed.
     pub fn failed(self, error: TransportError) {
-        self.side.io.on_fault(Fault::Transport(error));
+        self.side.transport_failed(error);
+    }
+
+    /// Only what was taken is hashed: what is offered again and again would cost its
+    /// square.
+    #[cold]
+    #[inline(never)]
+    fn tap_wrote(&mut self, n: usize) {
+        let is_masked = self.side.tape.as_ref().is_some_and(|tape| tape.is_masked());
+        let crc =
+            (!self.from_layers && !is_masked).then(|| self.with_slices(|slices, _| record::crc_of_front(slices, n)));
+        self.side.tap(Entry::Wrote { n: n as u64, crc });
     }
 }
 
@@ -161,6 +188,7 @@ impl StreamFile<'_> {
     /// When that is more than the part has.
     pub fn sent(mut self, n: u64) {
         assert!(n <= self.part.len, "the transport took {n} bytes of {}", self.part.len);
+        self.side.tap(Entry::Sent { n });
         let done = self.side.buffers.output.sent(n);
         self.side.buffers.to_close.extend(done);
         self.side.moved(n);
@@ -171,12 +199,13 @@ impl StreamFile<'_> {
 
     /// The transport failed.
     pub fn failed(self, error: TransportError) {
-        self.side.io.on_fault(Fault::Transport(error));
+        self.side.transport_failed(error);
     }
 
     /// The file failed, or turned out shorter: the connection is aborted, bytes
     /// are never made up (FAULTS 46, 49).
-    pub fn file_failed(self, error: FileError) {
+    pub fn file_failed(mut self, error: FileError) {
+        self.side.tap(Entry::FileFailed(error));
         self.side.io.on_fault(Fault::File(error));
     }
 }
@@ -192,6 +221,7 @@ pub struct ReadFile<'a> {
     pub(crate) part: FilePart,
     pub(crate) slot: &'a mut Vec<u8>,
     pub(crate) io: &'a mut Io,
+    pub(crate) tape: Option<&'a mut Recorder>,
 }
 
 impl ReadFile<'_> {
@@ -218,16 +248,24 @@ impl ReadFile<'_> {
         let len = self.slot.capacity().min(usize::try_from(self.part.len).unwrap_or(usize::MAX));
         self.io.write_blocked = false;
         self.slot.resize(len, 0);
-        match read(self.slot) {
-            Ok(0) => self.io.on_fault(Fault::File(FileError::Truncated)),
+        let result = match read(self.slot) {
+            Ok(0) => Err(FileError::Truncated),
             Ok(n) => {
                 assert!(n <= len, "the file filled {n} bytes of a slot of {len}");
-                self.slot.truncate(n);
-                return;
+                Ok(n)
             }
-            Err(error) => self.io.on_fault(Fault::File(error)),
+            Err(error) => Err(error),
+        };
+        if let Some(tape) = self.tape {
+            tape.put(&result.map_or_else(Entry::FileFailed, |n| Entry::FileRead { n: record::number(n) }));
         }
-        self.slot.clear();
+        match result {
+            Ok(n) => self.slot.truncate(n),
+            Err(error) => {
+                self.slot.clear();
+                self.io.on_fault(Fault::File(error));
+            }
+        }
     }
 }
 

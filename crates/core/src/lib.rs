@@ -16,7 +16,8 @@
 //!   handler call is one transaction, and a full output queue is back-pressure
 //!   that `?` takes care of.
 //! - [`framing`] finds where messages end and makes protocols of codecs;
-//!   [`layer`] is what stands between transport and protocol.
+//!   [`layer`] is what stands between transport and protocol; [`mod@record`] keeps
+//!   what happened, so that it can happen again.
 //! - Driver authors hold a [`Connection`] per stream and a [`Workspace`] per
 //!   thread, and let [`turn()`] perform the actions on their [`Transport`].
 //!
@@ -85,6 +86,7 @@ mod output;
 #[doc(hidden)]
 pub mod planted;
 mod protocol;
+pub mod record;
 mod reply;
 mod time;
 mod turn;

@@ -9,5 +9,6 @@
 pub mod kit;
 pub mod mock;
 mod random;
+pub mod replay;
 
 pub use random::Random;

@@ -2,12 +2,14 @@
 
 use super::live::Due;
 use super::phase::OutputEnd;
-use super::reading::checked;
+use super::reading::{Seen, ask};
+use super::tap::Called;
 use super::{Connection, Live, lent};
 use crate::error::Blocked;
 use crate::layer::{Layer, Sink};
 use crate::output::MAX_SLICES;
 use crate::protocol::Protocol;
+use crate::record::{LayerCallKind, ReadAnswer, crc_of_front};
 
 /// Bytes of a file that go through the layers at a time: one TLS record.
 pub(super) const FILE_PIECE: usize = 16 * 1024;
@@ -31,7 +33,7 @@ impl<P: Protocol, L: Layer> Connection<P, L> {
     }
 
     /// Encoded bytes that wait for the transport.
-    fn wire_ahead(&self) -> usize {
+    pub(super) fn wire_ahead(&self) -> usize {
         self.buffers.as_ref().map_or(0, |buffers| buffers.wire.len() - buffers.wire_start)
     }
 }
@@ -43,7 +45,11 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
         }
         let conn = &mut *self.conn;
         let buffers = lent(&mut conn.buffers);
-        if let Err(error) = conn.layer.open(&mut Sink::unbounded(&mut buffers.wire)) {
+        let before = buffers.wire.len();
+        let result = conn.layer.open(&mut Sink::unbounded(&mut buffers.wire));
+        let wire = buffers.wire.len() - before;
+        conn.tap_layer(Called { wire, ..Called::new(LayerCallKind::Open, result.err()) }, &[]);
+        if let Err(error) = result {
             self.layer_failed(error);
         }
     }
@@ -58,7 +64,7 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
         if received.len() < quota {
             received.resize(quota, 0);
         }
-        let result = read(&mut received[..quota]).map(|n| checked(n, quota));
+        let result = ask(&mut self.conn.tape, Seen::Counted(ReadAnswer::Wire), &mut received[..quota], read);
         if let Ok(n @ 1..) = result {
             self.receive(&received[..n]);
         }
@@ -98,6 +104,10 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
         plain.clear();
         let wire_before = buffers.wire.len();
         let result = conn.layer.receive(received, &mut Sink::new(plain, room), &mut Sink::unbounded(&mut buffers.wire));
+        let wire = buffers.wire.len() - wire_before;
+        let called = Called::new(LayerCallKind::Receive, result.err());
+        conn.tap_layer(Called { taken: received.len(), wire, ..called }, plain);
+        let buffers = lent(&mut conn.buffers);
         if matches!(conn.output_end, OutputEnd::Sealed | OutputEnd::Done) {
             // Our direction has ended; nothing can follow.
             buffers.wire.truncate(wire_before);
@@ -139,6 +149,7 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
             return Due::Nothing;
         }
         let conn = &mut *self.conn;
+        let digest = conn.wants_digest();
         let buffers = lent(&mut conn.buffers);
         // What is written makes place, or a long transfer to a slow peer grows for ever.
         buffers.wire.drain(..buffers.wire_start);
@@ -149,6 +160,7 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
         let mut wire = Sink::unbounded(&mut buffers.wire);
         let before = wire.room();
         let part = buffers.output.front_file();
+        let (mut kind, mut crc) = (LayerCallKind::Send, 0);
         let result = if let Some(part) = part {
             if self.workspace.file.is_empty() {
                 // Nothing encoded must wait behind a slow disk.
@@ -159,11 +171,20 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
             let mut slices: [&[u8]; MAX_SLICES] = [&[]; MAX_SLICES];
             buffers.output.gather(&mut slices);
             let piece = &slices[0][..slices[0].len().min(WIRE_AHEAD)];
-            conn.layer.send(piece, &mut wire)
+            let result = conn.layer.send(piece, &mut wire);
+            if let (true, Ok(n)) = (digest, result) {
+                crc = crc_of_front(&[piece], n);
+            }
+            result
         } else {
+            kind = LayerCallKind::Flush;
             conn.layer.flush(&mut wire).map(|()| 0)
         };
-        let encoded = before > wire.room();
+        let made = before - wire.room();
+        let encoded = made > 0;
+        let called = Called { taken: result.unwrap_or(0), crc, wire: made, ..Called::new(kind, result.err()) };
+        conn.tap_layer(called, &[]);
+        let buffers = lent(&mut conn.buffers);
         match result {
             Err(error) => {
                 self.layer_failed(error);

@@ -11,6 +11,7 @@ use crate::file::{FileId, Opened};
 use crate::layer::Layer;
 use crate::output::FilePart;
 use crate::protocol::Protocol;
+use crate::record::Entry;
 use crate::time::Time;
 use crate::workspace::Workspace;
 use core::fmt;
@@ -43,12 +44,14 @@ impl<'a, P: Protocol, L: Layer> Live<'a, P, L> {
 
     /// The transport can take output again.
     pub fn handle_writable(&mut self) {
+        self.conn.tap(|tape| tape.recorder.put(&Entry::Writable));
         self.conn.io.write_blocked = false;
     }
 
     /// The transport failed, and no read or write has said so: there was nothing to
     /// read or write, as while a connection is being refused.
     pub fn handle_transport_error(&mut self, error: TransportError) {
+        self.conn.tap(|tape| tape.recorder.put(&Entry::TransportError(error)));
         self.conn.io.on_fault(Fault::Transport(error));
     }
 
@@ -72,16 +75,28 @@ impl<'a, P: Protocol, L: Layer> Live<'a, P, L> {
     /// # Errors
     /// The command, when [`Live::can_take_command`] is false, and why.
     pub fn handle_command(&mut self, command: P::Command) -> Result<(), (P::Command, Misuse)> {
-        if self.can_take_command() {
-            self.conn.command = Some(command);
-            return Ok(());
-        }
-        match self.conn.phase {
-            Phase::New | Phase::Active => Err((command, Misuse::CommandWaiting)),
-            Phase::Flushing(_) | Phase::Lingering(_) | Phase::Closing(_) | Phase::Closed => {
-                Err((command, Misuse::Closed))
+        let refused = self.command_refused();
+        self.conn.tap(|tape| {
+            tape.keep_command(&command);
+            tape.recorder.on_command(refused);
+        });
+        match refused {
+            None => {
+                self.conn.command = Some(command);
+                Ok(())
             }
+            Some(misuse) => Err((command, misuse)),
         }
+    }
+
+    fn command_refused(&self) -> Option<Misuse> {
+        if self.can_take_command() {
+            return None;
+        }
+        Some(match self.conn.phase {
+            Phase::New | Phase::Active => Misuse::CommandWaiting,
+            Phase::Flushing(_) | Phase::Lingering(_) | Phase::Closing(_) | Phase::Closed => Misuse::Closed,
+        })
     }
 
     /// Answers [`Action::OpenFile`]: the file's length in bytes, or why not.
@@ -90,30 +105,40 @@ impl<'a, P: Protocol, L: Layer> Live<'a, P, L> {
     /// [`Misuse::UnknownFile`] when nobody asked, [`Misuse::Closed`] after the
     /// close. In both cases the driver keeps the file and closes it.
     pub fn handle_file(&mut self, id: FileId, result: Result<u64, FileError>) -> Result<(), Misuse> {
-        if self.conn.is_closed() {
-            return Err(Misuse::Closed);
+        let refused = if self.conn.is_closed() {
+            Some(Misuse::Closed)
+        } else if self.conn.control.gate != FileGate::InFlight(id) {
+            Some(Misuse::UnknownFile)
+        } else {
+            None
+        };
+        self.conn.tap(|tape| tape.recorder.put(&Entry::File { id, result, refused }));
+        match refused {
+            None => {
+                self.on_file_answer(Opened { id, result });
+                Ok(())
+            }
+            Some(misuse) => Err(misuse),
         }
-        if self.conn.control.gate != FileGate::InFlight(id) {
-            return Err(Misuse::UnknownFile);
-        }
-        self.on_file_answer(Opened { id, result });
-        Ok(())
     }
 
     /// The server shuts down: [`Protocol::drain`] is called as soon as the
     /// protocol is between two messages.
     pub fn drain(&mut self) {
+        self.conn.tap(|tape| tape.recorder.put(&Entry::Drain));
         self.conn.asked = self.conn.asked.max(Asked::Drain);
     }
 
     /// Closes once everything that was accepted is sent: commands too.
     pub fn close(&mut self) {
+        self.conn.tap(|tape| tape.recorder.put(&Entry::Close));
         self.conn.asked = self.conn.asked.max(Asked::Close);
     }
 
     /// Ends the connection now; what is owed is dropped, and counted as unsent.
     /// A close that waits for nothing but the peer's end keeps its own reason.
     pub fn abort(&mut self) {
+        self.conn.tap(|tape| tape.recorder.put(&Entry::Abort));
         self.cut_short(Reason::Aborted);
     }
 
@@ -124,7 +149,11 @@ impl<'a, P: Protocol, L: Layer> Live<'a, P, L> {
 
     /// The next thing to do. Repeat until [`Action::Wait`].
     pub fn poll(&mut self) -> Action<'_, P::Event, P::Error> {
-        match self.next_step() {
+        let step = self.next_step();
+        if self.conn.tape.is_some() {
+            self.tap_step(&step);
+        }
+        match step {
             Step::Event(event) => Action::Event(event),
             Step::CloseFile(id) => Action::CloseFile(id),
             Step::OpenFile(id) => Action::OpenFile(OpenFile { id, name: &self.conn.buffers().name }),
@@ -140,7 +169,8 @@ impl<'a, P: Protocol, L: Layer> Live<'a, P, L> {
                 self.conn.io.offer(self.now);
                 let slot = &mut self.workspace.file;
                 slot.reserve_exact(layered::FILE_PIECE);
-                Action::ReadFile(ReadFile { part, slot, io: &mut self.conn.io })
+                let tape = self.conn.tape.as_deref_mut().map(|tape| &mut tape.recorder);
+                Action::ReadFile(ReadFile { part, slot, io: &mut self.conn.io, tape })
             }
             Step::HalfClose => Action::HalfClose,
             Step::Close(report) => Action::Close(report),
@@ -197,7 +227,7 @@ impl<'a, P: Protocol, L: Layer> Live<'a, P, L> {
         }
     }
 
-    fn wait(&mut self) -> Wait {
+    pub(super) fn wait(&self) -> Wait {
         if self.conn.is_closed() {
             return Wait::default();
         }
@@ -206,7 +236,13 @@ impl<'a, P: Protocol, L: Layer> Live<'a, P, L> {
 
     fn output_side(&mut self) -> OutputSide<'_> {
         let conn = &mut *self.conn;
-        OutputSide { buffers: lent(&mut conn.buffers), pool: &mut self.workspace.pool, io: &mut conn.io, now: self.now }
+        OutputSide {
+            buffers: lent(&mut conn.buffers),
+            pool: &mut self.workspace.pool,
+            io: &mut conn.io,
+            now: self.now,
+            tape: conn.tape.as_deref_mut().map(|tape| &mut tape.recorder),
+        }
     }
 }
 

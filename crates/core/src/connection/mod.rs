@@ -3,13 +3,14 @@
 //! What goes in during a turn, and what comes out, is in `live`; how input is
 //! read in `reading`; which handler is called next in `handlers`; how the phases
 //! follow each other in `phase`; what layers do to the bytes in `layered`; deadlines
-//! in `timer`.
+//! in `timer`; what is recorded of all this in `tap`.
 
 mod handlers;
 mod layered;
 mod live;
 mod phase;
 mod reading;
+mod tap;
 mod timer;
 
 pub use live::Live;
@@ -24,6 +25,7 @@ use crate::limits::Limits;
 use crate::output::{Buffers, Resource};
 use crate::planted;
 use crate::protocol::Protocol;
+use crate::record::{Entry, Tape};
 use crate::time::Time;
 use crate::workspace::Workspace;
 use alloc::boxed::Box;
@@ -59,6 +61,8 @@ pub struct Connection<P: Protocol, L: Layer = ()> {
     /// Input of ours lies in the scratch of a turn.
     in_scratch: bool,
     fuse: u32,
+    /// Boxed: few connections are recorded, and all pay for the place.
+    tape: Option<Box<Tape<P>>>,
 }
 
 /// A call was undone; what it waits for.
@@ -139,6 +143,7 @@ impl<P: Protocol, L: Layer> Connection<P, L> {
             reading: true,
             in_scratch: false,
             fuse: 0,
+            tape: None,
         }
     }
 
@@ -150,6 +155,16 @@ impl<P: Protocol, L: Layer> Connection<P, L> {
     pub fn with_limits(mut self, limits: Limits) -> Connection<P, L> {
         assert!(limits.input_bytes > 0, "an input bound of 0 bytes would read nothing");
         self.limits = limits;
+        self.tell_tape();
+        self
+    }
+
+    /// The same connection with all that goes in and comes out recorded, from now
+    /// on: before its first turn, or it cannot be replayed.
+    #[must_use]
+    pub fn recorded(mut self, tape: Tape<P>) -> Connection<P, L> {
+        self.tape = Some(Box::new(tape));
+        self.tell_tape();
         self
     }
 
@@ -184,6 +199,7 @@ impl<P: Protocol, L: Layer> Connection<P, L> {
     /// not fit. 0 takes it back. Error replies do not count. A protocol that
     /// changes itself before it writes is found out this way.
     pub fn inject_full(&mut self, nth: u32) {
+        self.tap(|tape| tape.recorder.put(&Entry::InjectFull(nth)));
         self.fuse = nth;
     }
 
@@ -202,6 +218,8 @@ impl<P: Protocol, L: Layer> Connection<P, L> {
         if self.buffers.is_none() {
             self.buffers = Some(workspace.pool.take_buffers());
         }
+        let forgotten = self.in_scratch;
+        self.tap(|tape| tape.recorder.put(&Entry::Lend { now, forgotten }));
         let mut live = Live::new(self, workspace, now);
         if live.conn.in_scratch {
             live.conn.in_scratch = false;

@@ -1,6 +1,7 @@
 //! Every transition of a connection's phase, and nothing else changes it.
 
 use super::live::Finish;
+use super::tap::Called;
 use super::{Connection, Live, lent};
 use crate::close::{CloseReport, Reason};
 use crate::context::{Ending, FileGate};
@@ -11,6 +12,7 @@ use crate::limits::ERROR_REPLY_BYTES;
 use crate::output::Writer;
 use crate::planted;
 use crate::protocol::{Protocol, Timer};
+use crate::record::LayerCallKind;
 use crate::reply::Reply;
 use crate::time::Time;
 use core::mem;
@@ -231,7 +233,9 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
         self.conn.input_end = InputEnd::Ended;
         match self.conn.phase {
             Phase::New | Phase::Active => {
-                if let Err(error) = self.conn.layer.receive_end() {
+                let result = self.conn.layer.receive_end();
+                self.conn.tap_layer(Called::new(LayerCallKind::ReceiveEnd, result.err()), &[]);
+                if let Err(error) = result {
                     self.layer_failed(error);
                 }
             }
@@ -283,7 +287,11 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
                         return Finish::Nothing;
                     }
                     let buffers = lent(&mut conn.buffers);
-                    if let Err(error) = conn.layer.send_end(&mut Sink::unbounded(&mut buffers.wire)) {
+                    let before = buffers.wire.len();
+                    let result = conn.layer.send_end(&mut Sink::unbounded(&mut buffers.wire));
+                    let wire = buffers.wire.len() - before;
+                    conn.tap_layer(Called { wire, ..Called::new(LayerCallKind::SendEnd, result.err()) }, &[]);
+                    if let Err(error) = result {
                         self.layer_failed(error);
                     }
                 }

@@ -7,6 +7,8 @@ use crate::context::FileGate;
 use crate::error::Blocked;
 use crate::layer::Layer;
 use crate::protocol::Protocol;
+use crate::record::{Entry, ReadAnswer, Tape, number};
+use alloc::boxed::Box;
 
 /// An unfinished message shorter than this moves back into the scratch for the
 /// next read; a longer one grows where it is. Copying is cheap below, quadratic above.
@@ -52,6 +54,7 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
         }
         let quota = self.read_quota().min(READ_AT_MOST);
         if quota == 0 {
+            self.conn.tap(|tape| tape.recorder.put(&Entry::NotWanted));
             return Read::NotWanted;
         }
         let n = match self.fill(quota, read) {
@@ -119,7 +122,8 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
                 return self.discard_layered(quota, read);
             }
             Phase::Flushing(_) | Phase::Lingering(_) | Phase::Closing(_) | Phase::Closed => {
-                let n = checked(read(self.workspace.scratch.slot(quota))?, quota);
+                let tape = &mut self.conn.tape;
+                let n = ask(tape, Seen::Counted(ReadAnswer::Discarded), self.workspace.scratch.slot(quota), read)?;
                 self.conn.discard_input(n);
                 return Ok(n);
             }
@@ -129,18 +133,18 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
         }
         let carried = self.conn.buffers().carried().len();
         if carried >= MERGE_BELOW {
-            let buffers = self.conn.buffers();
+            let buffers = lent(&mut self.conn.buffers);
             buffers.carry.drain(..buffers.carry_start);
             buffers.carry_start = 0;
             buffers.carry.resize(carried + quota, 0);
-            let result = read(&mut buffers.carry[carried..]);
-            let n = result.map_or(0, |n| checked(n, quota));
+            let result = ask(&mut self.conn.tape, Seen::InFull, &mut buffers.carry[carried..], read);
+            let n = result.unwrap_or(0);
             buffers.carry.truncate(carried + n);
             self.conn.needs_more &= n == 0;
             return result;
         }
         self.merge_carry();
-        let n = checked(read(self.workspace.scratch.slot(quota))?, quota);
+        let n = ask(&mut self.conn.tape, Seen::InFull, self.workspace.scratch.slot(quota), read)?;
         self.workspace.scratch.filled(n);
         self.conn.in_scratch = true;
         self.conn.needs_more &= n == 0;
@@ -159,7 +163,40 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
     }
 }
 
-pub(super) fn checked(n: usize, quota: usize) -> usize {
-    assert!(n <= quota, "the transport filled {n} bytes of a slot of {quota}");
-    n
+/// What is recorded of the bytes a transport fills in.
+pub(super) enum Seen {
+    /// The bytes.
+    InFull,
+    /// How many they are.
+    Counted(fn(u32) -> ReadAnswer),
+}
+
+/// Asks the transport.
+pub(super) fn ask<P: Protocol>(
+    tape: &mut Option<Box<Tape<P>>>,
+    seen: Seen,
+    slot: &mut [u8],
+    read: impl FnOnce(&mut [u8]) -> Result<usize, Blocked>,
+) -> Result<usize, Blocked> {
+    let result = read(slot);
+    if let Ok(n) = result {
+        assert!(n <= slot.len(), "the transport filled {n} bytes of a slot of {}", slot.len());
+    }
+    if let Some(tape) = tape {
+        tap_read(tape, &seen, slot, result);
+    }
+    result
+}
+
+#[cold]
+#[inline(never)]
+fn tap_read<P: Protocol>(tape: &mut Tape<P>, seen: &Seen, slot: &[u8], result: Result<usize, Blocked>) {
+    let answer = match (result, seen) {
+        (Ok(0), _) => ReadAnswer::End,
+        (Ok(n), Seen::InFull) => return tape.recorder.on_input(slot.len(), &slot[..n]),
+        (Ok(n), Seen::Counted(answer)) => answer(number(n)),
+        (Err(Blocked::WouldBlock), _) => ReadAnswer::WouldBlock,
+        (Err(Blocked::Failed(error)), _) => ReadAnswer::Failed(error),
+    };
+    tape.recorder.put(&Entry::Read { slot: number(slot.len()), answer });
 }

@@ -11,6 +11,7 @@ mod layers_held;
 mod model;
 mod phases;
 mod reading;
+mod record;
 mod room;
 mod split;
 mod support;

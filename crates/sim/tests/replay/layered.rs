@@ -1,0 +1,89 @@
+//! Connections with layers: recorded above them, and replayed without.
+
+use crate::identical::comes_out_again;
+use crate::records::{Records, encode};
+use crate::stage::{find, lines, no_commands, reseal, run_calmly, tape};
+use drywire_core::layer::Stack;
+use drywire_core::record::{Entry, LayerCallKind, Reader};
+use drywire_core::{Connection, Limits};
+use drywire_protocols::{Dialog, LineEcho};
+use drywire_sim::Random;
+use drywire_sim::replay::{Options, OutputByte, Replayed, replay};
+
+#[test]
+fn layered_connections_come_out_as_recorded() {
+    let (mut calls, mut failed, mut held, mut read) = ([0; 6], 0, 0, 0);
+    for seed in 0..300 {
+        let random = &mut Random::new(seed);
+        let mut text = encode(&lines(random, &["GET 900", "SIZE 4", "NOOP", "GET nothing", "GET 20000"], 20));
+        if random.one_in(4) {
+            // The length of the second record.
+            text[1 + 101] = 200;
+        }
+        let layered = Connection::with_layer(Dialog::new(), Records::default());
+        let limits = Limits { input_bytes: 60, ..*layered.limits() };
+        let file = comes_out_again(seed, Dialog::new, layered.with_limits(limits), text, no_commands::<Dialog>);
+        let reader = Reader::new(&file).expect("undamaged");
+        assert!(reader.header().layered);
+        for located in reader.entries() {
+            let entry = located.expect("undamaged").entry;
+            read += usize::from(matches!(entry, Entry::FileRead { .. }));
+            let Entry::Layer(call) = entry else { continue };
+            calls[call.kind as usize] += 1;
+            failed += usize::from(call.error.is_some());
+            held += usize::from(call.holding);
+        }
+    }
+    assert!(calls.iter().all(|calls| *calls > 50), "{calls:?}");
+    assert!(failed > 10 && held > 10 && read > 10, "{failed} failed, {held} held back, {read} read from files");
+}
+
+#[test]
+fn two_layers_are_recorded_as_one() {
+    for seed in 0..50 {
+        let text = encode(&encode(&lines(&mut Random::new(seed), &["a line", "b"], 40)));
+        let layers = Stack::new(Records::default(), Records::default());
+        comes_out_again(seed, || LineEcho, Connection::with_layer(LineEcho, layers), text, no_commands::<LineEcho>);
+    }
+}
+
+fn recording() -> Vec<u8> {
+    let (tape, file) = tape("line-echo");
+    let text = encode(b"first line\nsecond line\n");
+    run_calmly(Connection::with_layer(LineEcho, Records::default()).recorded(tape), &text);
+    file.recv().expect("it has closed")
+}
+
+#[test]
+fn wire_bytes_are_not_in_the_file_and_plain_ones_are() {
+    let file = recording();
+    let wire: Vec<u8> = b"second".iter().map(|byte| byte ^ 0x55).collect();
+    assert!(file.windows(6).all(|window| window != wire));
+    find(&file, b"second line");
+}
+
+#[test]
+fn changed_plain_byte_shows_where_it_left_the_protocol() {
+    let mut file = recording();
+    let at = find(&file, b"second") + 1;
+    file[at] = b'X';
+    reseal(&mut file);
+    let Ok(Replayed::Different(difference)) = replay(&file, || LineEcho, Options::default()) else {
+        panic!("it differs")
+    };
+    assert_eq!(difference.byte, Some(OutputByte { at: 12, recorded: b'e', now: b'X' }), "{difference}");
+}
+
+/// A control of the stand-in: one that took another number of bytes is noticed.
+#[test]
+fn layer_that_did_something_else_is_a_difference() {
+    let file = recording();
+    let entries = Reader::new(&file).expect("undamaged").entries();
+    let is_send = |entry: &Entry<'_>| matches!(entry, Entry::Layer(call) if call.kind == LayerCallKind::Send);
+    let send = entries.flatten().find(|located| is_send(&located.entry)).expect("something was sent");
+    let mut forged = file.clone();
+    forged[send.offset + 2] -= 1;
+    reseal(&mut forged);
+    let replayed = replay(&forged, || LineEcho, Options::default()).expect("undamaged");
+    assert!(!replayed.is_identical(), "{replayed}");
+}
