@@ -13,6 +13,7 @@ mod framing;
 mod kit;
 mod layers;
 mod line_echo;
+mod recording;
 mod shared;
 mod split;
 mod wire;
@@ -24,13 +25,14 @@ pub use framing::framing;
 pub use kit::kit;
 pub use layers::layers;
 pub use line_echo::line_echo;
+pub use recording::recording;
 pub use split::split;
 
 /// What is fuzzed.
 pub type Target = fn(&[u8]);
 
 /// Every target by its name, which is that of its program and of its corpus too.
-pub const TARGETS: [(&str, Target); 8] = [
+pub const TARGETS: [(&str, Target); 9] = [
     ("byte_echo", byte_echo),
     ("connection", connection),
     ("dialog", dialog),
@@ -38,5 +40,6 @@ pub const TARGETS: [(&str, Target); 8] = [
     ("kit", kit),
     ("layers", layers),
     ("line_echo", line_echo),
+    ("recording", recording),
     ("split", split),
 ];
