@@ -17,11 +17,11 @@ use core::fmt;
 /// [`Record`](super::Record) writes down.
 pub struct Mask(Box<Blank>);
 
-type Blank = dyn FnMut(&mut [u8]) + Send;
+type Blank = dyn FnMut(&mut [u8]) + Send + Sync;
 
 impl Mask {
     /// A mask of the application's own.
-    pub fn new(mask: impl FnMut(&mut [u8]) + Send + 'static) -> Mask {
+    pub fn new(mask: impl FnMut(&mut [u8]) + Send + Sync + 'static) -> Mask {
         Mask(Box::new(mask))
     }
 

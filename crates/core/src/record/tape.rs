@@ -80,13 +80,13 @@ where
     /// call, so it should not take long.
     ///
     /// `protocol` names the protocol for whoever replays it; its first 64 bytes are kept.
-    pub fn new(protocol: &str, done: impl FnOnce(Vec<u8>) + Send + 'static) -> Tape<P> {
+    pub fn new(protocol: &str, done: impl FnOnce(Vec<u8>) + Send + Sync + 'static) -> Tape<P> {
         Tape::onto(protocol, Sink::File { store: Store::new(Keep::DEFAULT), done: Box::new(done) })
     }
 
     /// No file: each entry is told to `hear` when it happens, with its contents in
     /// one piece.
-    pub fn listening(hear: impl FnMut(Entry<'_>) + Send + 'static) -> Tape<P> {
+    pub fn listening(hear: impl FnMut(Entry<'_>) + Send + Sync + 'static) -> Tape<P> {
         Tape::onto("", Sink::Listener(Box::new(hear)))
     }
 
@@ -196,8 +196,8 @@ pub(crate) struct Recorder {
 }
 
 enum Sink {
-    File { store: Store, done: Box<dyn FnOnce(Vec<u8>) + Send> },
-    Listener(Box<dyn FnMut(Entry<'_>) + Send>),
+    File { store: Store, done: Box<dyn FnOnce(Vec<u8>) + Send + Sync> },
+    Listener(Box<dyn FnMut(Entry<'_>) + Send + Sync>),
     Done,
 }
 

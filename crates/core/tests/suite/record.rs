@@ -96,8 +96,8 @@ fn file_is_finished_once_in_a_panic() {
 
 #[test]
 fn recorded_connections_can_move_between_threads() {
-    fn is_send<T: Send>(_: &T) {}
-    is_send(&Connection::new(Script::default()).recorded(Files::default().tape()));
+    fn is_plain<T: Send + Sync>(_: &T) {}
+    is_plain(&Connection::new(Script::default()).recorded(Files::default().tape()));
 }
 
 #[test]

@@ -263,9 +263,9 @@ fn nothing_is_asked_of_the_transport_when_no_input_is_wanted() {
 /// Row A1: a plain value that goes to another thread and back.
 #[test]
 fn a1_connection_and_workspace_are_plain_values() {
-    fn is_send<T: Send + 'static>() {}
-    is_send::<Connection<Script>>();
-    is_send::<Workspace>();
+    fn is_plain<T: Send + Sync + 'static>() {}
+    is_plain::<Connection<Script>>();
+    is_plain::<Workspace>();
     let mut rig = Rig::new(Script::default());
     rig.feed("half a li");
     let conn = std::thread::spawn(move || rig.conn).join().expect("nothing panics");
