@@ -1,11 +1,12 @@
-//! What can be typed, and what it may be. What is done with it is in `serve` and
-//! `connect`.
+//! What can be typed, and what it may be. What is done with it is in `serve`,
+//! `connect`, `demo` and `sim`.
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueEnum};
 use drywire_driver_mio::Address;
 use std::ffi::OsString;
 use std::fmt;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tracing_subscriber::filter::LevelFilter;
@@ -22,13 +23,14 @@ pub(crate) struct Args {
 }
 
 const EXIT_STATUS: &str = "Exit status: 0 when it did what it was told, 1 after a failure, 2 for a wrong command line,\n\
-    3 when the drivers of a demo differ, 128 and the signal's number when one ended a demo.";
+    3 when the drivers of a demo differ or a simulated world fails, 128 and the signal's number when one ended a demo.";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Demo(Demo),
     Serve(Serve),
     Connect(Connect),
+    Sim(Sim),
 }
 
 /// Runs one protocol on every driver at once, and compares what they did.
@@ -136,6 +138,31 @@ pub(crate) struct Connect {
     pub(crate) idle_timeout: u32,
 }
 
+/// Breaks protocols, core and worker in simulated worlds, one for each seed.
+///
+/// A world has a network, a disk and peers that fail on demand; what must hold is
+/// checked after every step. A failure is shortened, and printed with the command that
+/// repeats it.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Sim {
+    /// Which worlds: from the first number, up to the second
+    #[arg(long, value_name = "A..B", default_value = "0..20000", value_parser = seeds)]
+    pub(crate) seeds: Range<u64>,
+    /// How many at a time [default: one for each core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) threads: Option<u16>,
+    /// Run one world alone, and print everything that happens in it
+    #[arg(long, value_name = "N", conflicts_with_all = ["seeds", "threads"])]
+    pub(crate) seed: Option<u64>,
+}
+
+fn seeds(text: &str) -> Result<Range<u64>, String> {
+    let (from, to) = text.split_once("..").ok_or("two numbers with .. between them, as 0..1000")?;
+    let number = |text: &str| text.parse::<u64>().map_err(|error| format!("{text:?}: {error}"));
+    let range = number(from)?..number(to)?;
+    if range.is_empty() { Err("there is no seed in it".into()) } else { Ok(range) }
+}
+
 fn level() -> impl TypedValueParser<Value = LevelFilter> {
     PossibleValuesParser::new(["off", "error", "warn", "info", "debug", "trace"])
         .try_map(|level| level.parse::<LevelFilter>())
@@ -189,5 +216,13 @@ mod tests {
         assert_eq!(duration("1min 30s"), Ok(Duration::from_secs(90)));
         assert_eq!(duration("none"), Ok(Duration::MAX));
         assert!(duration("10").is_err());
+    }
+
+    #[test]
+    fn seeds_are_a_range_with_something_in_it() {
+        assert_eq!(seeds("0..300"), Ok(0..300));
+        for text in ["", "7", "3..3", "4..3", "a..b", "1..", "-1..2"] {
+            assert!(seeds(text).is_err(), "{text}");
+        }
     }
 }

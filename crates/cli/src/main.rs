@@ -1,7 +1,7 @@
 //! `drywire`: serves protocols, and talks to servers, from a command line.
 //!
 //! Here: from arguments to an exit status. What can be typed is in `args`, what
-//! it does in `demo`, `serve` and `connect`; which driver runs it in `run`.
+//! it does in `demo`, `serve`, `connect` and `sim`; which driver runs it in `run`.
 //!
 //! Standard output is for data alone: the bound address, the bytes received.
 //! Everything said to a person goes to standard error.
@@ -13,6 +13,7 @@ mod relay;
 mod run;
 mod serve;
 mod signals;
+mod sim;
 
 use args::{Args, Command, Protocol};
 use clap::error::ErrorKind;
@@ -26,7 +27,9 @@ use tracing_subscriber::filter::LevelFilter;
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    start_logging(args.log);
+    // What simulated servers warn of is what is being done to them.
+    let quiet = matches!(args.command, Command::Sim(_)).then_some(LevelFilter::OFF);
+    start_logging(args.log.or(quiet));
     let result: Result<ExitCode, Box<dyn Error>> = match args.command {
         Command::Demo(args) => match args.server().unwrap_or_else(|error| wrong_usage(&error)) {
             Some((driver, root)) => demo::serve(driver, root).map(done).map_err(Box::from),
@@ -39,6 +42,7 @@ fn main() -> ExitCode {
             serve::run(&args).map(done).map_err(Box::from)
         }
         Command::Connect(args) => connect::run(&args).map(done).map_err(Box::from),
+        Command::Sim(args) => sim::run(&args).map_err(Box::from),
     };
     match result {
         Ok(code) => code,

@@ -1,7 +1,10 @@
 //! A world for protocols in which every fault happens on demand, and repeats.
 //!
-//! [`kit`] checks a protocol of your own in three lines; [`mock`] takes one connection
-//! through a script, wait by wait.
+//! - [`world`]: peers, a network and a disk from one seed, around the same worker that
+//!   every driver runs; what is checked after every step; the shortest way to a failure.
+//! - [`kit`] checks a protocol of your own in three lines.
+//! - [`mock`] takes one connection through a script, wait by wait.
+//! - [`replay`] takes a recording through its protocol again.
 //!
 //! Nothing here opens a socket, reads a clock, starts a thread or draws a number
 //! that does not come from a seed.
@@ -10,5 +13,6 @@ pub mod kit;
 pub mod mock;
 mod random;
 pub mod replay;
+pub mod world;
 
 pub use random::Random;

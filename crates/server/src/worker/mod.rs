@@ -140,7 +140,8 @@ impl<P: Protocol, L: Layer, N: Net> Worker<P, L, N> {
     /// those that are not done by the drain timeout are cut. Asked again, they are
     /// cut at once.
     pub fn shutdown(&mut self) {
-        self.drain.begin(self.now, self.config.drain_timeout);
+        // Not the time of the last round: a program may ask long after it.
+        self.drain.begin(self.net.now(), self.config.drain_timeout);
     }
 
     /// Ends it all now.

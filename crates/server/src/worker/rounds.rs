@@ -131,6 +131,11 @@ where
                 return;
             }
             for id in worker.connection_ids() {
+                if let Some(Slot::Connection(entry)) = worker.table.get_mut(id) {
+                    // No poller will be heard again, so what it has not said yet is tried.
+                    worker.net.on_alarm(&mut entry.stream);
+                    entry.note(News { read: true, write: true, ..News::default() });
+                }
                 worker.with_live(id, |live, _| live.close());
                 worker.run_turn(id, application);
                 worker.abort(id);

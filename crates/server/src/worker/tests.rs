@@ -1,9 +1,11 @@
 //! What no driver's tests can see from outside; everything else is in theirs.
 
 use super::*;
-use crate::application::Quiet;
+use crate::application::{Quiet, Watch};
 use crate::net::{Connecting, Interest, News, Release};
-use drywire_core::{Blocked, FileError, FileId, Limits, OpenFile, Opening, SendFileError, Transport, TransportError};
+use drywire_core::{
+    Blocked, FileError, FileId, Limits, OpenFile, Opening, Reason, SendFileError, Transport, TransportError,
+};
 use drywire_protocols::LineEcho;
 use std::os::fd::OwnedFd;
 
@@ -118,4 +120,38 @@ fn fault_83_alarms_of_connections_that_ended_do_not_pile_up() {
     }
     assert!(worker.alarms.len() <= 2 * worker.table.len() + STALE_ALARMS + 1, "{} alarms", worker.alarms.len());
     assert!(worker.alarms.iter().any(|Reverse((_, id))| worker.table.contains(*id)), "the lasting one's is kept");
+}
+
+fn ms(n: u64) -> Time {
+    Time::from_nanos(n * 1_000_000)
+}
+
+#[test]
+fn fault_57_drain_timeout_counts_from_the_call_not_from_the_last_round() {
+    let mut worker: Rounds<LineEcho, (), Nowhere> = Rounds::new(Nowhere(Time::ZERO), Config::default(), || {});
+    worker.add(Peer::Silent, Connection::new(LineEcho)).unwrap();
+    worker.finish_round(0, &mut Quiet);
+    worker.net_mut().0 = ms(60_000);
+    worker.shutdown();
+    worker.wake_up();
+    worker.finish_round(0, &mut Quiet);
+    worker.finish_round(0, &mut Quiet);
+    assert_eq!(worker.len(), 1, "it lingers, and is not cut");
+}
+
+#[test]
+fn fault_58_turn_for_another_reason_looks_into_the_socket_before_it_judges_a_deadline() {
+    let limits = Limits { idle_ms: 10, ..Limits::DEFAULT };
+    let mut worker: Rounds<LineEcho, (), Nowhere> = Rounds::new(Nowhere(Time::ZERO), Config::default(), || {});
+    let id = worker.add(Peer::Silent, Connection::new(LineEcho).with_limits(limits)).unwrap();
+    worker.finish_round(0, &mut Quiet);
+    let Some(Slot::Connection(entry)) = worker.table.get_mut(id) else { panic!("it is there") };
+    // The poller has not said so, and the alarm has not rung.
+    entry.stream = Peer::Gone;
+    worker.net_mut().0 = ms(20);
+    worker.wake_up();
+    let mut quiet = Quiet;
+    let mut watch = Watch::new(&mut quiet, id);
+    worker.run_turn(id, &mut watch);
+    assert_eq!(watch.take_report().map(|report| report.reason), Some(Reason::Finished));
 }

@@ -23,6 +23,15 @@ where
     /// One connection's turn.
     pub(super) fn run_turn<A: Application<N, P, L>>(&mut self, id: Id, application: &mut A) {
         let mut budget = Budget::bytes(self.config.budget_bytes.max(1));
+        if let Some(Slot::Connection(entry)) = self.table.get_mut(id)
+            && entry.alarm <= self.now
+        {
+            // After a pause of the whole process the clock knows before the poller
+            // does. What is in the socket counts, whatever the turn is for (FAULTS 58).
+            entry.alarm = Time::NEVER;
+            self.net.on_alarm(&mut entry.stream);
+            entry.note(News { read: true, write: true, ..News::default() });
+        }
         loop {
             let Some(Slot::Connection(entry)) = self.table.get_mut(id) else { return };
             // Before anything its peer says is heard.
@@ -105,14 +114,7 @@ where
             }
             self.alarms.pop();
             match self.table.get_mut(id) {
-                Some(Slot::Connection(entry)) if entry.alarm == at => {
-                    entry.alarm = Time::NEVER;
-                    // After a pause of the whole process the clock knows before the
-                    // poller does. What is in the socket counts (FAULTS 58).
-                    self.net.on_alarm(&mut entry.stream);
-                    entry.note(News { read: true, write: true, ..News::default() });
-                    self.run_turn(id, application);
-                }
+                Some(Slot::Connection(entry)) if entry.alarm == at => self.run_turn(id, application),
                 Some(Slot::Listener(_)) => self.accept(id, application),
                 Some(Slot::Source(source)) if source.alarm == at => {
                     source.alarm = Time::NEVER;

@@ -1,0 +1,394 @@
+//! The application of a world: it lets peers in, compares what it is told with what
+//! must be told, and meddles in its callbacks.
+
+use super::actor::{Actor, Order};
+use super::line::Life;
+use super::net::{SimNet, Stream, address_of, line_of};
+use super::plan::Way;
+use super::record::Record;
+use super::state::Shared;
+use super::swarm::Fault;
+use super::violation::Invariant;
+use super::{Sabotage, hasty::Hasty};
+use drywire_core::{CloseReport, Connection, Protocol, Reason};
+use drywire_protocols::{ByteEcho, Dialog, LineEcho};
+use drywire_server::{Address, Application, Handle, Id, Release, SendError, ServerHandle, Worker};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::rc::Rc;
+
+/// A protocol that worlds are made for.
+pub(crate) trait Speak: Protocol<Error: fmt::Display> {
+    /// One side of it, beside its record.
+    fn new(record: &Rc<RefCell<Record>>, files: &Rc<Vec<Vec<u8>>>) -> Self;
+    /// A command, if it takes any.
+    fn order(_: Order) -> Option<Self::Command> {
+        None
+    }
+    /// The number of an event.
+    fn serial(event: &Self::Event) -> u32;
+}
+
+impl Speak for ByteEcho {
+    fn new(_: &Rc<RefCell<Record>>, _: &Rc<Vec<Vec<u8>>>) -> ByteEcho {
+        ByteEcho
+    }
+    fn serial(event: &Self::Event) -> u32 {
+        match *event {}
+    }
+}
+
+impl Speak for LineEcho {
+    fn new(_: &Rc<RefCell<Record>>, _: &Rc<Vec<Vec<u8>>>) -> LineEcho {
+        LineEcho
+    }
+    fn serial(event: &Self::Event) -> u32 {
+        match *event {}
+    }
+}
+
+impl Speak for Hasty {
+    fn new(_: &Rc<RefCell<Record>>, _: &Rc<Vec<Vec<u8>>>) -> Hasty {
+        Hasty::default()
+    }
+    fn serial(event: &Self::Event) -> u32 {
+        match *event {}
+    }
+}
+
+impl Speak for Dialog {
+    fn new(_: &Rc<RefCell<Record>>, _: &Rc<Vec<Vec<u8>>>) -> Dialog {
+        Dialog::new()
+    }
+    fn serial(event: &Self::Event) -> u32 {
+        match *event {}
+    }
+}
+
+impl Speak for Actor {
+    fn new(record: &Rc<RefCell<Record>>, files: &Rc<Vec<Vec<u8>>>) -> Actor {
+        Actor::new(record.clone(), files.clone())
+    }
+    fn order(order: Order) -> Option<Order> {
+        Some(order)
+    }
+    fn serial(event: &u32) -> u32 {
+        *event
+    }
+}
+
+pub(crate) struct Host<P: Speak> {
+    pub(crate) state: Shared,
+    pub(crate) handles: BTreeMap<usize, Handle<P::Command>>,
+    /// Handles through which a close or an abort was asked.
+    shut: Vec<usize>,
+    pub(crate) server: ServerHandle<P::Command>,
+    ids: BTreeMap<Id, usize>,
+    opened: Vec<usize>,
+    next_spare: usize,
+    serial: u32,
+}
+
+impl<P: Speak> Host<P> {
+    pub(crate) fn new(state: Shared, server: ServerHandle<P::Command>) -> Host<P> {
+        let next_spare = state.borrow().lines.iter().position(|line| line.script.way == Way::Added);
+        Host {
+            next_spare: next_spare.unwrap_or(usize::MAX),
+            state,
+            handles: BTreeMap::new(),
+            shut: Vec::new(),
+            server,
+            ids: BTreeMap::new(),
+            opened: Vec::new(),
+            serial: 0,
+        }
+    }
+
+    /// The connection for a peer.
+    pub(crate) fn connection(&self, line: usize) -> Connection<P> {
+        let state = self.state.borrow();
+        let script = &state.lines[line].script;
+        let protocol = P::new(&state.lines[line].record, &state.contents);
+        let mut connection = Connection::new(protocol).with_limits(script.limits);
+        connection.inject_full(script.full);
+        connection
+    }
+
+    /// Connects to a peer.
+    pub(crate) fn call(&mut self, worker: &mut Worker<P, (), SimNet>, line: usize) {
+        let connection = self.connection(line);
+        if let Ok(id) = worker.connect(&address_of(line), connection) {
+            self.ids.insert(id, line);
+        }
+    }
+
+    /// The connection that is meant by `id`, which must be one that is there.
+    fn line(&mut self, id: Id, what: &str) -> Option<usize> {
+        let line = self.ids.get(&id).copied();
+        let state = &mut *self.state.borrow_mut();
+        state.progress += 1;
+        match line {
+            Some(line) if state.lines[line].reports == 0 => Some(line),
+            Some(line) => {
+                state.violate(Invariant::Report, line, format!("{what} behind its report"));
+                None
+            }
+            None => {
+                state.violate(Invariant::Report, None, format!("{what} of {id}, which is none"));
+                None
+            }
+        }
+    }
+
+    /// Something that an application might do just now.
+    pub(crate) fn act(&mut self, worker: &mut Worker<P, (), SimNet>, outside: bool) {
+        let Some(line) = self.victim_of_meddling() else { return };
+        let id = self.state.borrow().lines[line].id;
+        let flood = self.state.borrow_mut().strikes(Fault::Flood, line);
+        let orders = if flood { 30 } else { 1 };
+        for _ in 0..orders {
+            self.send(worker, line, outside);
+        }
+        let Some(id) = id else { return };
+        if self.state.borrow_mut().strikes(Fault::Meddling, line) {
+            self.meddle(worker, line, id, outside);
+        }
+        if !outside && self.state.borrow_mut().strikes(Fault::Newcomers, line) {
+            self.add(worker);
+        }
+    }
+
+    fn victim_of_meddling(&mut self) -> Option<usize> {
+        let state = &mut *self.state.borrow_mut();
+        let last = state.lines.len() - 1;
+        let line = state.random.between(0, last);
+        (state.plan.victim != Some(line) && state.lines[line].id.is_some()).then_some(line)
+    }
+
+    fn add(&mut self, worker: &mut Worker<P, (), SimNet>) {
+        let line = self.next_spare;
+        let absent = self.state.borrow().plan.absent.contains(&line);
+        if line >= self.state.borrow().lines.len() || absent {
+            return;
+        }
+        self.next_spare += 1;
+        let connection = self.connection(line);
+        if let Ok(id) = worker.add(Stream(line), connection) {
+            self.ids.insert(id, line);
+        }
+    }
+
+    fn send(&mut self, worker: &mut Worker<P, (), SimNet>, line: usize, outside: bool) {
+        let (id, codes) = {
+            let state = &mut *self.state.borrow_mut();
+            let Some(id) = state.lines[line].id else { return };
+            let mut codes = [0; 3];
+            codes.fill_with(|| super::actor::code(&mut state.random, false));
+            (id, codes)
+        };
+        let serial = self.serial;
+        let Some(order) = P::order(Order { serial, codes }) else { return };
+        self.serial += 1;
+        let through_handle = outside || serial.is_multiple_of(2);
+        let sent = if through_handle {
+            let Some(handle) = self.handle(worker, line, id, outside) else { return };
+            handle.send(order)
+        } else {
+            worker.send(id, order)
+        };
+        let state = &mut *self.state.borrow_mut();
+        let cap = state.plan.commands_per_connection as usize;
+        let (is_open, record) = (state.lines[line].is_open(), state.lines[line].record.clone());
+        let record = &mut *record.borrow_mut();
+        let waiting = record.orders.iter().map(|orders| orders.len()).sum::<usize>();
+        match sent {
+            Ok(()) => {
+                state.event(30, line, u64::from(serial), || format!("command {serial} is accepted"));
+                record.orders[usize::from(through_handle)].push_back(serial);
+                if waiting > cap {
+                    record.break_it(Invariant::Bounds, format!("{} commands wait, {cap} may", waiting + 1));
+                }
+                if !is_open || self.shut.contains(&line) {
+                    record.break_it(Invariant::Report, format!("command {serial} was accepted behind the close"));
+                }
+            }
+            Err(SendError::Full(_)) => {
+                state.event(31, line, u64::from(serial), || format!("command {serial} does not fit"));
+                if !through_handle && waiting < cap {
+                    record.break_it(Invariant::Bounds, format!("a command is refused though only {waiting} wait"));
+                }
+            }
+            Err(SendError::Closed(_)) => {
+                state.event(32, line, u64::from(serial), || format!("command {serial} is too late"));
+                if is_open && !record.facts.close_asked && !record.facts.abort_asked {
+                    record.break_it(Invariant::Report, "a command is refused as if the connection were closed");
+                }
+            }
+        }
+    }
+
+    /// From outside, only one that was asked for in a callback.
+    fn handle(
+        &mut self,
+        worker: &mut Worker<P, (), SimNet>,
+        line: usize,
+        id: Id,
+        outside: bool,
+    ) -> Option<&Handle<P::Command>> {
+        if !outside && !self.handles.contains_key(&line) {
+            let handle = worker.handle(id)?;
+            self.handles.insert(line, handle);
+        }
+        self.handles.get(&line)
+    }
+
+    fn meddle(&mut self, worker: &mut Worker<P, (), SimNet>, line: usize, id: Id, outside: bool) {
+        let n = self.state.borrow_mut().random.between(0, 3);
+        let aborts = n == 0;
+        let through_handle = outside || n == 1;
+        if through_handle && self.handle(worker, line, id, outside).is_none() {
+            return;
+        }
+        {
+            let state = &mut *self.state.borrow_mut();
+            state.event(33, line, n as u64, || {
+                format!("the application {}s it", if aborts { "abort" } else { "close" })
+            });
+            let mut record = state.lines[line].record.borrow_mut();
+            let serial = self.serial;
+            if aborts {
+                record.facts.abort_asked = true;
+            } else {
+                record.last_order.get_or_insert(serial);
+                record.facts.close_asked = true;
+            }
+        }
+        if through_handle {
+            self.shut.push(line);
+        }
+        match (through_handle, aborts) {
+            (true, true) => self.handles[&line].abort(),
+            (true, false) => self.handles[&line].close(),
+            (false, true) => worker.abort(id),
+            (false, false) => worker.close(id),
+        }
+    }
+}
+
+impl<P: Speak> Application<SimNet, P> for Host<P> {
+    fn accept(&mut self, _: &mut Worker<P, (), SimNet>, _: Id, peer: &Address) -> Option<Connection<P>> {
+        let line = line_of(peer);
+        if self.state.borrow_mut().strikes(Fault::TurnedAway, line) {
+            let state = &mut *self.state.borrow_mut();
+            state.event(34, line, 0, || "is turned away".into());
+            state.end(line);
+            return None;
+        }
+        Some(self.connection(line))
+    }
+
+    fn opened(&mut self, worker: &mut Worker<P, (), SimNet>, id: Id) {
+        let found = self.state.borrow().lines.iter().position(|line| line.id == Some(id));
+        if let Some(line) = found {
+            self.ids.insert(id, line);
+        }
+        let Some(line) = self.line(id, "opened") else { return };
+        self.state.borrow_mut().event(35, line, 0, || "is open".into());
+        if self.opened.contains(&line) {
+            self.state.borrow_mut().violate(Invariant::Report, line, "opened twice");
+        }
+        self.opened.push(line);
+        if self.state.borrow_mut().random.one_in(2) {
+            self.act(worker, false);
+        }
+    }
+
+    fn event(&mut self, worker: &mut Worker<P, (), SimNet>, id: Id, event: P::Event) {
+        let Some(line) = self.line(id, "an event") else { return };
+        let serial = P::serial(&event);
+        {
+            let state = &mut *self.state.borrow_mut();
+            state.event(36, line, u64::from(serial), || format!("event {serial} is told"));
+            state.spend(line, 0);
+            let due = state.lines[line].record.borrow_mut().untold.pop_front();
+            if due != Some(serial) {
+                state.violate(Invariant::Output, line, format!("event {serial} is told, {due:?} was due"));
+            }
+        }
+        if self.state.borrow_mut().random.one_in(4) {
+            self.act(worker, false);
+        }
+    }
+
+    fn closed(&mut self, worker: &mut Worker<P, (), SimNet>, id: Id, report: CloseReport<P::Error>) {
+        if !self.ids.contains_key(&id) {
+            let found = self.state.borrow().lines.iter().position(|line| line.id == Some(id));
+            self.ids.extend(found.map(|line| (id, line)));
+        }
+        let Some(line) = self.line(id, "a report") else { return };
+        let reason = in_words(&report.reason);
+        {
+            let state = &mut *self.state.borrow_mut();
+            state.event(37, line, report.counters.sent, || format!("closed: {}", report.reason));
+            state.lines[line].reports += 1;
+            if state.sabotage == Some(Sabotage::ReportsTwice) {
+                state.lines[line].reports += 1;
+            }
+            let (open, in_flight) = state.disk.count(line);
+            let record = state.lines[line].record.clone();
+            let record = record.borrow();
+            if let Err(violation) = record.check_report(&reason, report.counters, in_flight, state.now) {
+                state.violate(violation.invariant, line, violation.text);
+            }
+            let spare =
+                state.lines[line].room() > 0 && !state.lines[line].write_spurious && state.lines[line].fault.is_none();
+            if reason == Reason::Stalled && spare && state.lines[line].connecting == drywire_server::Connecting::Stands
+            {
+                state.violate(Invariant::Report, line, "stalled, and the transport would take more");
+            }
+            let due = if report.reason.is_abort() { Release::Reset } else { Release::Close };
+            if state.lines[line].released != Some(due) {
+                let how = state.lines[line].released;
+                state.violate(
+                    Invariant::Report,
+                    line,
+                    format!("the stream was closed as {how:?}; {reason:?} is {due:?}"),
+                );
+            }
+            if open > 0 {
+                state.violate(Invariant::Baseline, line, format!("{open} of its files are still open"));
+            }
+            if state.lines[line].reports > 1 {
+                state.violate(Invariant::Report, line, "two reports");
+            }
+        }
+        if worker.connection(id).is_some() {
+            self.state.borrow_mut().violate(Invariant::Report, line, "its id still leads somewhere");
+        }
+        if self.state.borrow_mut().random.one_in(2) {
+            self.act(worker, false);
+        }
+    }
+}
+
+/// The reason, with the protocol's own error in words.
+fn in_words<E: fmt::Display>(reason: &Reason<E>) -> Reason<String> {
+    match reason {
+        Reason::Finished => Reason::Finished,
+        Reason::Requested => Reason::Requested,
+        Reason::Peer(error) => Reason::Peer(error.to_string()),
+        Reason::Limit(limit) => Reason::Limit(*limit),
+        Reason::Misuse(misuse) => Reason::Misuse(*misuse),
+        Reason::Transport(error) => Reason::Transport(*error),
+        Reason::File(error) => Reason::File(*error),
+        Reason::Layer(error) => Reason::Layer(*error),
+        Reason::Stalled => Reason::Stalled,
+        Reason::Aborted => Reason::Aborted,
+    }
+}
+
+/// Whether a connection has been accepted and not closed.
+pub(crate) fn is_between(life: Life) -> bool {
+    matches!(life, Life::Accepted | Life::Open)
+}

@@ -1,0 +1,381 @@
+//! What one connection must do, kept beside it: what it was fed, what it owes, since
+//! when nothing moved. Each byte that the transport takes is compared with it at once.
+//!
+//! For the echoes and the dialog what is owed follows from the input alone, by
+//! `model`; the [`Actor`](super::actor::Actor) tells what its calls have
+//! committed. Whether the report is true is judged in `report`.
+
+mod model;
+mod report;
+
+use super::plan::Speech;
+use super::violation::{Invariant, Violation};
+use drywire_core::{FileError, FileId, Limit, Limits, Opened, Time, Timer};
+use std::collections::VecDeque;
+
+/// How far an actor has ended by itself. Ordered: it only grows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Ending {
+    Open,
+    HalfClose,
+    Close,
+    Abort,
+    Failed,
+}
+
+/// A handler of the actor's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Call {
+    Open,
+    Consume,
+    EndOfInput,
+    Room,
+    Timer(usize),
+    Command(u32),
+    File(Opened),
+    Drain,
+}
+
+/// Where the input of an echo or a dialog leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// Its last request was to end.
+    Quit,
+    /// The peer has ended, and all before it is answered.
+    End,
+    /// A bad command.
+    Bad,
+    /// A bound is met.
+    Limit(Limit),
+}
+
+/// What the application, the disk and the network have done to a connection, and so
+/// what its report may say.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Facts {
+    pub(crate) broken: bool,
+    pub(crate) refused: bool,
+    pub(crate) close_asked: bool,
+    pub(crate) abort_asked: bool,
+    pub(crate) drained: bool,
+    pub(crate) cut: bool,
+    /// When a shutdown cuts what is left.
+    pub(crate) drain_ends: Option<Time>,
+    pub(crate) file_failed: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Record {
+    pub(crate) line: usize,
+    pub(crate) speech: Speech,
+    pub(crate) limits: Limits,
+    pub(crate) facts: Facts,
+    pub(crate) broken: Option<Violation>,
+    /// What the transport gave, and whether it said that this was all.
+    pub(crate) fed: Vec<u8>,
+    pub(crate) fed_end: bool,
+    /// What is owed for it, how much of that was taken, and what was taken besides.
+    pub(crate) expected: Vec<u8>,
+    pub(crate) taken: usize,
+    pub(crate) extra: Vec<u8>,
+    /// All that was taken. Behind an idle deadline input is discarded that the model
+    /// answers, so what comes then is compared when the report says what it is.
+    pub(crate) output: Vec<u8>,
+    is_undecided: bool,
+    pub(crate) half_closed: bool,
+    /// When a byte moved last, and since when the transport takes none.
+    pub(crate) opened: bool,
+    pub(crate) last_move: Time,
+    pub(crate) blocked_since: Option<Time>,
+    pub(crate) idle_seen: bool,
+    pub(crate) stall_seen: bool,
+    pub(crate) half_closed_at: Option<Time>,
+    /// The model of the echoes and the dialog.
+    scan: usize,
+    pub(crate) stop: Option<Stop>,
+    marks: Vec<(usize, usize)>,
+    waiting: Option<(bool, Vec<u8>)>,
+    contents: std::rc::Rc<Vec<Vec<u8>>>,
+    /// What the actor has told.
+    pub(crate) consumed: usize,
+    pub(crate) end_delivered: bool,
+    pub(crate) emitted: u32,
+    pub(crate) untold: VecDeque<u32>,
+    pub(crate) timers: [Time; Timer::COUNT],
+    pub(crate) refused: Option<Call>,
+    pub(crate) room: Option<Option<usize>>,
+    pub(crate) reading: bool,
+    pub(crate) ending: Ending,
+    /// Its output has an end; no last words can follow.
+    output_ended: bool,
+    opening: Option<FileId>,
+    /// Commands that were accepted and not handled: ours, and those of handles.
+    pub(crate) orders: [VecDeque<u32>; 2],
+    /// The first command that may be dropped: it came after the close.
+    pub(crate) last_order: Option<u32>,
+}
+
+impl Record {
+    pub(crate) fn new(line: usize, speech: Speech, limits: Limits, contents: std::rc::Rc<Vec<Vec<u8>>>) -> Record {
+        Record {
+            line,
+            speech,
+            limits,
+            facts: Facts::default(),
+            broken: None,
+            fed: Vec::new(),
+            fed_end: false,
+            expected: Vec::new(),
+            taken: 0,
+            extra: Vec::new(),
+            output: Vec::new(),
+            is_undecided: false,
+            half_closed: false,
+            opened: false,
+            last_move: Time::ZERO,
+            blocked_since: None,
+            idle_seen: false,
+            stall_seen: false,
+            half_closed_at: None,
+            scan: 0,
+            stop: None,
+            marks: Vec::new(),
+            waiting: None,
+            contents,
+            consumed: 0,
+            end_delivered: false,
+            emitted: 0,
+            untold: VecDeque::new(),
+            timers: [Time::NEVER; Timer::COUNT],
+            refused: None,
+            room: None,
+            reading: true,
+            ending: Ending::Open,
+            output_ended: false,
+            opening: None,
+            orders: [VecDeque::new(), VecDeque::new()],
+            last_order: None,
+        }
+    }
+
+    pub(crate) fn break_it(&mut self, invariant: Invariant, text: impl Into<String>) {
+        let line = self.line;
+        self.broken.get_or_insert_with(|| Violation::new(invariant, line, text));
+    }
+
+    // What the transport sees.
+
+    /// A turn begins.
+    pub(crate) fn on_turn(&mut self, now: Time) {
+        if !self.opened {
+            self.opened = true;
+            self.last_move = now;
+        }
+        let since = |from: Time| now.saturating_since(from).as_nanos();
+        let ms = |n: u32| u128::from(n) * 1_000_000;
+        self.idle_seen |= self.limits.idle_ms > 0 && since(self.last_move) >= ms(self.limits.idle_ms);
+        if let Some(from) = self.blocked_since {
+            self.stall_seen |= self.limits.stall_ms > 0 && since(from) >= ms(self.limits.stall_ms);
+        }
+    }
+
+    /// The connection asks for input.
+    pub(crate) fn on_read(&mut self, in_flight: usize) {
+        if self.fed_end {
+            self.break_it(Invariant::Progress, "it reads behind the end of input");
+        }
+        if self.ending != Ending::Open || self.facts.close_asked || self.facts.drained || self.facts.cut {
+            return;
+        }
+        if !self.reading {
+            self.break_it(Invariant::Bounds, "it reads though reading is disabled");
+        }
+        if let Some(call) = self.refused {
+            self.break_it(Invariant::Bounds, format!("it reads while a call waits for room ({call:?})"));
+        }
+        if in_flight > 0 {
+            self.break_it(Invariant::Bounds, "it reads while a file is being opened");
+        }
+    }
+
+    pub(crate) fn on_fed(&mut self, bytes: &[u8], now: Time) {
+        self.last_move = now;
+        self.fed.extend_from_slice(bytes);
+        self.advance();
+    }
+
+    pub(crate) fn on_fed_end(&mut self) {
+        self.fed_end = true;
+        self.advance();
+    }
+
+    pub(crate) fn on_taken(&mut self, bytes: &[u8], now: Time) {
+        self.last_move = now;
+        self.blocked_since = None;
+        if self.half_closed {
+            self.break_it(Invariant::Output, "bytes behind the half-close");
+        }
+        self.output.extend_from_slice(bytes);
+        // Nothing follows last words.
+        let known = if self.extra.is_empty() { bytes.len().min(self.expected.len() - self.taken) } else { 0 };
+        let due = &self.expected[self.taken..self.taken + known];
+        if bytes[..known] != *due && self.idle_seen && self.speech != Speech::Actor {
+            self.is_undecided = true;
+        }
+        if self.is_undecided {
+            return;
+        }
+        if bytes[..known] != *due {
+            let at = self.taken + bytes.iter().zip(due).take_while(|(a, b)| a == b).count();
+            self.break_it(Invariant::Output, format!("byte {at} of the output is not what must stand there"));
+        }
+        self.taken += known;
+        self.extra.extend_from_slice(&bytes[known..]);
+        if self.extra.len() > drywire_core::ERROR_REPLY_BYTES {
+            let extra = self.extra.len();
+            self.break_it(Invariant::Output, format!("{extra} bytes of output that nobody owes"));
+        }
+    }
+
+    pub(crate) fn on_blocked(&mut self, now: Time) {
+        self.blocked_since.get_or_insert(now);
+    }
+
+    pub(crate) fn on_half_close(&mut self, now: Time) {
+        if self.half_closed {
+            self.break_it(Invariant::Baseline, "it half-closes twice");
+        }
+        self.half_closed = true;
+        self.half_closed_at = Some(now);
+        let may = self.has_ended() || self.facts.close_asked || self.facts.drained || self.idle_seen;
+        if !may {
+            self.break_it(Invariant::Output, "it half-closes though nobody asked for it");
+        }
+    }
+
+    /// A file is asked for.
+    pub(crate) fn on_open(&mut self, id: FileId, name: &[u8]) {
+        match self.speech {
+            Speech::Bytes | Speech::Lines => self.break_it(Invariant::Output, "an echo opens a file"),
+            Speech::Dialog => match &self.waiting {
+                Some((_, asked)) if asked == name => {}
+                Some(_) | None => self.break_it(Invariant::Output, format!("a file nobody asked for: {name:?}")),
+            },
+            Speech::Actor if self.opening == Some(id) => {}
+            Speech::Actor => self.break_it(Invariant::Output, format!("{id:?} was asked for by no call that stands")),
+        }
+    }
+
+    pub(crate) fn on_answer(&mut self, contents: Option<usize>, result: Result<u64, FileError>) {
+        if self.speech != Speech::Dialog {
+            return;
+        }
+        let Some((whole, _)) = self.waiting.take() else { return };
+        match (result, contents) {
+            (Ok(len), Some(contents)) => {
+                self.expected.extend_from_slice(format!("OK {len}\n").as_bytes());
+                if whole {
+                    let contents = self.contents.clone()[contents][..len as usize].to_vec();
+                    self.expected.extend_from_slice(&contents);
+                }
+            }
+            (Err(error), _) => self.expected.extend_from_slice(format!("-550 {error}\n").as_bytes()),
+            (Ok(_), None) => unreachable!("what was opened is one of the files"),
+        }
+        self.marks.push((self.scan, self.expected.len()));
+        self.advance();
+    }
+
+    // What the actor tells.
+
+    pub(crate) fn is_opening(&self) -> bool {
+        self.opening.is_some()
+    }
+
+    pub(crate) fn on_call(&mut self, call: Call, now: Time) {
+        if self.ending > Ending::HalfClose {
+            self.break_it(Invariant::Report, format!("a handler was called behind the end: {call:?}"));
+        }
+        if self.refused.is_some_and(|refused| core::mem::discriminant(&refused) == core::mem::discriminant(&call)) {
+            self.refused = None;
+        }
+        match call {
+            Call::Timer(index) if self.timers[index] > now => {
+                let deadline = self.timers[index];
+                self.break_it(Invariant::Progress, format!("timer {index} at {now:?}, it was set for {deadline:?}"));
+            }
+            Call::Room if self.room.is_none() => self.break_it(Invariant::Progress, "room nobody asked for"),
+            Call::Room if self.room == Some(None) && self.taken < self.expected.len() => {
+                self.break_it(Invariant::Progress, "told that nothing is owed, and there is");
+            }
+            Call::File(opened) if self.opening != Some(opened.id) => {
+                self.break_it(Invariant::Report, format!("{:?} nobody asked for", opened.id));
+            }
+            Call::Open
+            | Call::Consume
+            | Call::EndOfInput
+            | Call::Room
+            | Call::Timer(_)
+            | Call::Command(_)
+            | Call::File(_)
+            | Call::Drain => {}
+        }
+        if self.opening.is_some() && matches!(call, Call::Consume | Call::EndOfInput | Call::Command(_)) {
+            self.break_it(Invariant::Output, format!("{call:?} while a file is being opened"));
+        }
+    }
+
+    pub(crate) fn on_refused(&mut self, call: Call, full: bool) {
+        if full {
+            self.refused = Some(call);
+        } else {
+            self.on_failed();
+        }
+    }
+
+    pub(crate) fn on_failed(&mut self) {
+        self.ending = Ending::Failed;
+    }
+
+    pub(crate) fn on_ending(&mut self, ending: Ending) {
+        self.output_ended |= ending >= Ending::HalfClose;
+        self.ending = self.ending.max(ending);
+    }
+
+    pub(crate) fn on_emitted(&mut self, n: u32) {
+        self.untold.extend(self.emitted..self.emitted + n);
+        self.emitted += n;
+        let (waiting, cap) = (self.untold.len(), usize::from(self.limits.events));
+        if waiting > cap {
+            self.break_it(Invariant::Bounds, format!("{waiting} events wait, {cap} may"));
+        }
+    }
+
+    pub(crate) fn on_open_asked(&mut self, id: FileId) {
+        self.opening = Some(id);
+    }
+
+    pub(crate) fn on_file_taken(&mut self, id: FileId) {
+        if self.opening == Some(id) {
+            self.opening = None;
+        }
+    }
+
+    pub(crate) fn on_input(&mut self, bytes: &[u8]) {
+        let from = self.consumed;
+        if self.fed.get(from..from + bytes.len()) != Some(bytes) {
+            self.break_it(Invariant::Output, format!("the input at {from} is not what came in"));
+        }
+    }
+
+    pub(crate) fn on_need_more(&mut self, input: &[u8]) {
+        self.on_input(input);
+    }
+
+    pub(crate) fn on_command(&mut self, serial: u32) {
+        match self.orders.iter_mut().find(|orders| orders.front() == Some(&serial)) {
+            Some(orders) => drop(orders.pop_front()),
+            None => self.break_it(Invariant::Output, format!("command {serial} out of its order, or twice")),
+        }
+    }
+}

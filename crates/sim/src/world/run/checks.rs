@@ -1,0 +1,202 @@
+//! What must hold between two rounds, while the server waits, and at the end.
+
+use super::World;
+use crate::world::agenda::Coming;
+use crate::world::host::{Speak, is_between};
+use crate::world::line::Life;
+use crate::world::plan::Speech;
+use crate::world::record::{Call, Ending};
+use crate::world::state::State;
+use crate::world::violation::{Invariant, Violation};
+use drywire_core::Time;
+use drywire_server::Connecting;
+use std::time::Duration;
+
+/// What a deadline may be late by: rounds take a few microseconds each.
+const LATE: Duration = Duration::from_millis(3);
+
+impl<P: Speak> World<P> {
+    /// I2: what is held.
+    pub(super) fn check_bounds(&self) -> Result<(), Violation> {
+        let state = self.state.borrow();
+        for (number, line) in state.lines.iter().enumerate().filter(|(_, line)| line.is_open()) {
+            let Some(connection) = line.id.and_then(|id| self.rounds.connection(id)) else {
+                return Err(Violation::new(Invariant::Report, number, "it is gone without a report"));
+            };
+            let limits = &line.script.limits;
+            let most = limits.input_bytes as usize + limits.output_bytes as usize + drywire_core::ERROR_REPLY_BYTES;
+            if connection.held_bytes() > most {
+                let held = connection.held_bytes();
+                return Err(Violation::new(Invariant::Bounds, number, format!("{held} bytes are held, {most} may be")));
+            }
+        }
+        Ok(())
+    }
+
+    fn is_active(&self, line: usize) -> bool {
+        self.phase(line).contains("\"active\"")
+    }
+
+    /// The phase of a connection, which only its description tells.
+    fn phase(&self, line: usize) -> String {
+        let id = self.state.borrow().lines[line].id;
+        id.and_then(|id| self.rounds.connection(id)).map_or_else(String::new, |connection| format!("{connection:?}"))
+    }
+
+    /// The server waits: nobody may have something to do, and no deadline may be over (I3).
+    pub(super) fn check_wait(&self) -> Result<(), Violation> {
+        let state = self.state.borrow();
+        for (number, line) in state.lines.iter().enumerate() {
+            if line.is_open() && !line.has_news() && !state.answers.iter().any(|(line, _)| *line == number) {
+                self.check_idle(&state, number)?;
+                self.check_deadlines(&state, number)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whoever could do something does it.
+    fn check_idle(&self, state: &State, number: usize) -> Result<(), Violation> {
+        let line = &state.lines[number];
+        let record = line.record.borrow();
+        let found = |text: String| Err(Violation::new(Invariant::Progress, number, format!("it waits, and {text}")));
+        if !record.untold.is_empty() {
+            return found(format!("{} events are not told", record.untold.len()));
+        }
+        if line.connecting != Connecting::Stands {
+            return match line.connecting {
+                Connecting::Failed => found("it will never stand".into()),
+                Connecting::Pending | Connecting::Stands => Ok(()),
+            };
+        }
+        let (open, in_flight) = state.disk.count(number);
+        if line.fault.is_some() && line.is_readable() && line.room() > 0 && record.reading && in_flight == 0 {
+            return found("the transport has failed".into());
+        }
+        if line.room() == 0 || line.fault.is_some() {
+            return Ok(());
+        }
+        // The transport would take more, so nothing can be blocked by it.
+        if in_flight == 0 && line.is_readable() && (record.reading || !self.is_active(number)) {
+            return found(format!("{} bytes of input are there", line.arrived - line.read));
+        }
+        if record.owes_nothing() && in_flight == 0 && open > 0 {
+            return Err(Violation::new(
+                Invariant::Baseline,
+                number,
+                format!("{open} files are open that nobody needs"),
+            ));
+        }
+        let quiet = record.owes_nothing()
+            && record.refused.is_none()
+            && record.room.is_none()
+            && record.orders.iter().all(|orders| orders.is_empty())
+            && !record.has_ended();
+        if quiet {
+            return Ok(());
+        }
+        let phase = self.phase(number);
+        if phase.contains("\"active\"") {
+            if !record.owes_nothing() {
+                return found(format!("{} bytes are owed", record.expected.len() - record.taken));
+            }
+            if let Some(call) = record.refused {
+                return found(format!("a call was refused and not made again: {call:?}"));
+            }
+            if in_flight == 0 && record.room.is_some() {
+                return found("there is the room that was asked for".into());
+            }
+            if in_flight == 0 && record.orders.iter().any(|orders| !orders.is_empty()) {
+                return found("a command was not handed over".into());
+            }
+            if record.ending == Ending::HalfClose && !record.half_closed {
+                return found("its half-close was forgotten".into());
+            }
+            let ended = record.has_ended() && (record.speech != Speech::Actor || record.ending > Ending::HalfClose);
+            if ended && in_flight == 0 {
+                return found("it has ended".into());
+            }
+        } else if phase.contains("\"flushing\"") {
+            return found("all is flushed, and the close goes no further".into());
+        } else if phase.contains("\"lingering\"") && !record.half_closed {
+            return found("its peer was never told of the end".into());
+        }
+        Ok(())
+    }
+
+    /// No deadline is over by more than a pause explains.
+    fn check_deadlines(&self, state: &State, number: usize) -> Result<(), Violation> {
+        let line = &state.lines[number];
+        let record = line.record.borrow();
+        let is_over = |from: Time, ms: u32| {
+            let at = from + Duration::from_millis(u64::from(ms));
+            ms > 0 && at.max(state.excused_until) + LATE < state.now
+        };
+        let late =
+            |what: &str| Err(Violation::new(Invariant::Progress, number, format!("{what} is over and was not kept")));
+        let (_, in_flight) = state.disk.count(number);
+        let idle = record.opened && in_flight == 0 && !record.is_opening() && !record.fed_end && record.owes_nothing();
+        if idle && is_over(record.last_move, record.limits.idle_ms) && self.is_active(number) {
+            return late("the idle deadline");
+        }
+        if let Some(since) = record.blocked_since
+            && is_over(since, record.limits.stall_ms)
+            && !self.phase(number).contains("\"lingering\"")
+        {
+            return late("the stall deadline");
+        }
+        if let Some(since) = record.half_closed_at.filter(|_| record.speech != Speech::Actor)
+            && is_over(since, record.limits.linger_ms)
+            && self.phase(number).contains("\"lingering\"")
+        {
+            return late("the linger deadline");
+        }
+        let timer = record.timers.iter().copied().min().unwrap_or(Time::NEVER);
+        let waits = matches!(record.refused, Some(Call::Timer(_)));
+        if timer.max(state.excused_until) + LATE < state.now && !waits && self.is_active(number) {
+            return late("a timer");
+        }
+        Ok(())
+    }
+
+    /// I4, I6: what is left behind the end.
+    pub(super) fn finish(&mut self) -> Result<(), Violation> {
+        // Answers that come behind the end are closed, too.
+        loop {
+            let state = &mut *self.state.borrow_mut();
+            match state.agenda.take_due(Time::NEVER) {
+                Some(Coming::File(line, id)) => state.answers.push((line, id)),
+                Some(_) => {}
+                None => break,
+            }
+        }
+        self.answer_files();
+        self.whole()?;
+        let state = self.state.borrow();
+        if let Some(file) = state.disk.open.first() {
+            let text = format!("{:?} was never closed", file.id);
+            return Err(Violation::new(Invariant::Baseline, file.line, text));
+        }
+        if state.listeners > 0 && self.ending {
+            return Err(Violation::new(Invariant::Baseline, None, "a listener was never closed"));
+        }
+        for (number, line) in state.lines.iter().enumerate() {
+            if is_between(line.life) {
+                return Err(Violation::new(Invariant::Baseline, number, "its stream was never closed"));
+            }
+            let due = u32::from(line.id.is_some());
+            if line.reports != due && line.life == Life::Gone {
+                let reports = line.reports;
+                return Err(Violation::new(Invariant::Report, number, format!("{reports} reports, {due} due")));
+            }
+        }
+        if !self.rounds.is_empty() {
+            return Err(Violation::new(
+                Invariant::Baseline,
+                None,
+                format!("{} connections are left", self.rounds.len()),
+            ));
+        }
+        Ok(())
+    }
+}
