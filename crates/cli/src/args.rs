@@ -1,8 +1,10 @@
-//! What can be typed, and what it may be. What is done with it is in `serve`,
-//! `connect`, `demo` and `sim`.
+//! What can be typed, and what it may be. What is done with it is in the file of
+//! each command.
 
+use crate::record::{Changes, bytes};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueEnum};
+use drywire_core::record::Keep;
 use drywire_driver_mio::Address;
 use std::ffi::OsString;
 use std::fmt;
@@ -23,7 +25,8 @@ pub(crate) struct Args {
 }
 
 const EXIT_STATUS: &str = "Exit status: 0 when it did what it was told, 1 after a failure, 2 for a wrong command line,\n\
-    3 when the drivers of a demo differ or a simulated world fails, 128 and the signal's number when one ended a demo.";
+    3 when the drivers of a demo or a replay differ, a recording is damaged, or a simulated world fails,\n\
+    128 and the signal's number when one ended a demo.";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -31,6 +34,8 @@ pub(crate) enum Command {
     Serve(Serve),
     Connect(Connect),
     Sim(Sim),
+    Replay(Replay),
+    Trace(Trace),
 }
 
 /// Runs one protocol on every driver at once, and compares what they did.
@@ -88,6 +93,21 @@ pub(crate) struct Serve {
     /// When stopped, wait this long for connections that are owed something: 0, 30s, …, or none for no end
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
     pub(crate) drain_timeout: Duration,
+    /// Record every connection into this directory, a file each: what its peer sent, and all that came of it
+    #[arg(long, value_name = "DIR")]
+    pub(crate) record: Option<PathBuf>,
+    /// Bytes a recording may have, in memory until its connection ends: 4096 or more, 64KiB, 1MiB, …
+    #[arg(long, value_name = "N", default_value = "1MiB", value_parser = record_bytes, requires = "record")]
+    pub(crate) record_bytes: u32,
+    /// Keep the last bytes of a connection instead of the first: can be traced, not replayed
+    #[arg(long, requires = "record")]
+    pub(crate) record_ring: bool,
+    /// Recordings in the directory; the oldest go
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..), requires = "record")]
+    pub(crate) record_keep: u32,
+    /// Blank the rest of each line that begins with this, as "PASS "; may be given again
+    #[arg(long, value_name = "PREFIX", value_parser = clap::builder::NonEmptyStringValueParser::new(), requires = "record")]
+    pub(crate) record_mask: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -98,6 +118,17 @@ pub(crate) enum Protocol {
     LineEcho,
     /// GET, SIZE, NOOP and QUIT, for the files below a directory
     Dialog,
+}
+
+impl Protocol {
+    /// The name that is typed, and that recordings have.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Protocol::ByteEcho => "byte-echo",
+            Protocol::LineEcho => "line-echo",
+            Protocol::Dialog => "dialog",
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -163,13 +194,50 @@ fn seeds(text: &str) -> Result<Range<u64>, String> {
     if range.is_empty() { Err("there is no seed in it".into()) } else { Ok(range) }
 }
 
+/// Runs recordings through their protocol again, and compares.
+///
+/// Prints a line for each: "identical", or the first difference. The exit status is
+/// 3 when one differs or is damaged.
+///
+/// With other limits the turns stay those that were recorded: a timeout that is shorter
+/// shows at the next turn without input, not where it would have ended the connection.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Replay {
+    /// Recordings, or directories of them
+    #[arg(value_name = "FILE", required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    /// What if it had other limits: input=4096,output=64KiB,linger-bytes=0,linger=5s,stall=1min,idle=30s,events=8,files=2
+    #[arg(long, value_name = "LIMITS", value_parser = Changes::parse)]
+    pub(crate) limits: Option<Changes>,
+}
+
+/// Shows a recording: who did what, when, and what the connection waited for.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Trace {
+    /// The recording
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Write one page for a browser instead, to this file (- is standard output)
+    #[arg(long, value_name = "OUT")]
+    pub(crate) html: Option<PathBuf>,
+    /// Leave out what came before: 1.5s after the first turn, …
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(crate) from: Option<Duration>,
+    /// Leave out what came after
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(crate) to: Option<Duration>,
+    /// Bytes of each excerpt, at most 4096 [default: 64, on a page 120]
+    #[arg(long, value_name = "N", value_parser = excerpt_bytes)]
+    pub(crate) bytes: Option<usize>,
+}
+
 fn level() -> impl TypedValueParser<Value = LevelFilter> {
     PossibleValuesParser::new(["off", "error", "warn", "info", "debug", "trace"])
         .try_map(|level| level.parse::<LevelFilter>())
 }
 
 /// Units: milliseconds, 0 for no timeout, as [`drywire_core::Limits`] has it.
-fn idle_ms(text: &str) -> Result<u32, String> {
+pub(crate) fn idle_ms(text: &str) -> Result<u32, String> {
     let timeout = match duration(text)? {
         Duration::MAX => Duration::ZERO,
         timeout => timeout,
@@ -178,6 +246,21 @@ fn idle_ms(text: &str) -> Result<u32, String> {
         return Err("shorter than 1ms; 0 or none is for no timeout".into());
     }
     u32::try_from(timeout.as_millis()).map_err(|_| "longer than 49 days; write none for no timeout".into())
+}
+
+/// What a recording keeps at least is the core's to say.
+fn record_bytes(text: &str) -> Result<u32, String> {
+    match bytes(text)? {
+        n if (n as usize) < Keep::LEAST => Err(format!("a recording has at least {} bytes", Keep::LEAST)),
+        n => Ok(n),
+    }
+}
+
+fn excerpt_bytes(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(n @ 0..=4096) => Ok(n),
+        _ => Err("a number from 0 to 4096".into()),
+    }
 }
 
 /// [`Duration::MAX`] for none.

@@ -1,7 +1,7 @@
 //! `drywire`: serves protocols, and talks to servers, from a command line.
 //!
 //! Here: from arguments to an exit status. What can be typed is in `args`, what
-//! it does in `demo`, `serve`, `connect` and `sim`; which driver runs it in `run`.
+//! it does in `demo`, `serve`, `connect`, `record` and `sim`; which driver runs it in `run`.
 //!
 //! Standard output is for data alone: the bound address, the bytes received.
 //! Everything said to a person goes to standard error.
@@ -9,6 +9,7 @@
 mod args;
 mod connect;
 mod demo;
+mod record;
 mod relay;
 mod run;
 mod serve;
@@ -43,6 +44,8 @@ fn main() -> ExitCode {
         }
         Command::Connect(args) => connect::run(&args).map(done).map_err(Box::from),
         Command::Sim(args) => sim::run(&args).map_err(Box::from),
+        Command::Replay(args) => record::replay::run(&args).map_err(Box::from),
+        Command::Trace(args) => record::trace::run(&args).map_err(Box::from),
     };
     match result {
         Ok(code) => code,

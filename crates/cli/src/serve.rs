@@ -1,8 +1,10 @@
 //! `drywire serve`: one protocol on one address, until a signal.
 
 use crate::args::{Protocol, Serve};
+use crate::record::{Recorder, ShelfError};
 use crate::run::{self, Service};
 use crate::{say, signals};
+use drywire_core::record::Record;
 use drywire_core::{CloseReport, Connection, Limits};
 use drywire_protocols::{ByteEcho, Dialog, LineEcho};
 use drywire_server::{Address, AddressError, Application, Config, Id, Interest, Net, SourceEvent, Worker};
@@ -20,6 +22,8 @@ pub(crate) enum ServeError {
     Root { path: PathBuf, source: io::Error },
     #[error("cannot print the address: {0}")]
     Output(io::Error),
+    #[error("{0}")]
+    Record(#[from] ShelfError),
     #[error("the listening socket failed: {0}")]
     Listener(String),
     #[error("{0}")]
@@ -42,14 +46,20 @@ pub(crate) fn run(args: &Serve) -> Result<(), ServeError> {
 /// `try_it`: what to type first.
 fn serve<P, F>(args: &Serve, root: Option<PathBuf>, protocol: F, try_it: &str) -> Result<(), ServeError>
 where
-    P: drywire_core::Protocol<Error: fmt::Display>,
+    P: Recorded,
     F: FnMut() -> P,
 {
+    let recorder = Recorder::new(args, root.as_deref())?;
     let config = Config { root, drain_timeout: args.drain_timeout, ..Config::default() };
-    let mut server = Server::new(args, protocol, try_it);
-    run::run(args.driver, config, &mut server)?;
-    server.finish()
+    let mut server = Server::new(args, protocol, try_it, recorder);
+    let result = run::run(args.driver, config, &mut server);
+    server.finish(result)
 }
+
+/// What a protocol has to be so that it can be served, and recorded.
+trait Recorded: drywire_core::Protocol<Event: fmt::Debug, Command: Record, Error: fmt::Display + fmt::Debug> {}
+
+impl<P: drywire_core::Protocol<Event: fmt::Debug, Command: Record, Error: fmt::Display + fmt::Debug>> Recorded for P {}
 
 struct Server<'a, F> {
     protocol: F,
@@ -57,13 +67,14 @@ struct Server<'a, F> {
     try_it: &'a str,
     limits: Limits,
     drain_timeout: Duration,
+    recorder: Recorder,
     stop: Stop,
     /// Connections that broke or were cut after the stop; the driver's log names them.
     unfinished: usize,
 }
 
 impl<'a, F> Server<'a, F> {
-    fn new<P: drywire_core::Protocol>(args: &'a Serve, protocol: F, try_it: &'a str) -> Server<'a, F>
+    fn new<P: Recorded>(args: &'a Serve, protocol: F, try_it: &'a str, recorder: Recorder) -> Server<'a, F>
     where
         F: FnMut() -> P,
     {
@@ -79,12 +90,16 @@ impl<'a, F> Server<'a, F> {
             try_it,
             limits,
             drain_timeout: args.drain_timeout,
+            recorder,
             stop: Stop::No,
             unfinished: 0,
         }
     }
 
-    fn finish(self) -> Result<(), ServeError> {
+    /// The driver has gone, and all connections with it.
+    fn finish(self, result: Result<(), ServeError>) -> Result<(), ServeError> {
+        self.recorder.finish();
+        result?;
         if self.unfinished > 0 {
             say(format_args!("stopped; {} did not finish", connections(self.unfinished)));
         }
@@ -105,7 +120,7 @@ enum Stop {
 impl<N, P, F> Service<N, P> for Server<'_, F>
 where
     N: Net,
-    P: drywire_core::Protocol<Error: fmt::Display>,
+    P: Recorded,
     F: FnMut() -> P,
 {
     type Error = ServeError;
@@ -125,11 +140,12 @@ where
 impl<N, P, F> Application<N, P> for Server<'_, F>
 where
     N: Net,
-    P: drywire_core::Protocol<Error: fmt::Display>,
+    P: Recorded,
     F: FnMut() -> P,
 {
-    fn accept(&mut self, _: &mut Worker<P, (), N>, _: Id, _: &Address) -> Option<Connection<P>> {
-        Some(Connection::new((self.protocol)()).with_limits(self.limits))
+    fn accept(&mut self, _: &mut Worker<P, (), N>, _: Id, peer: &Address) -> Option<Connection<P>> {
+        let connection = Connection::new((self.protocol)()).with_limits(self.limits);
+        Some(self.recorder.record(connection, peer))
     }
 
     fn closed(&mut self, _: &mut Worker<P, (), N>, _: Id, report: CloseReport<P::Error>) {

@@ -1,7 +1,8 @@
-//! In a terminal, here a pseudo-terminal: `drywire connect` (row E9), and the progress
-//! of `drywire demo`.
+//! In a terminal, here a pseudo-terminal: `drywire connect` (row E9), the progress
+//! of `drywire demo` and `drywire replay`, and the colours of `drywire trace`.
 
 use crate::support::{Collected, Program, Server, drywire, read_to_end};
+use crate::tapes::fixed;
 use rustix::fs::{OFlags, fcntl_getfl};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use std::fs::File;
@@ -75,4 +76,33 @@ fn demo_shows_its_progress_in_a_terminal_and_prints_the_table_alone() {
     program.exits_with(0);
     assert!(table.starts_with("driver ") && !table.contains(['\r', '\x1b']), "{table:?}");
     assert_eq!(table.matches("identical").count(), 3, "{table}");
+}
+
+#[test]
+fn trace_has_colours_in_a_terminal_unless_no_color_says_otherwise() {
+    let directory = tempfile::tempdir().unwrap();
+    let recording = fixed().write(directory.path(), "a.dwr");
+    for (no_color, is_coloured) in [("", true), ("1", false)] {
+        let terminal = Terminal::new();
+        let mut command = drywire(&["trace", recording.to_str().unwrap()]);
+        Program::start(command.env("NO_COLOR", no_color).stdout(terminal.stdio())).exits_with(0);
+        terminal.shown.wait_for("ends\r\n");
+        let shown = terminal.shown.text();
+        assert_eq!(shown.contains("\x1b[34mpeer"), is_coloured, "{shown}");
+        assert_eq!(shown.contains('\x1b'), is_coloured, "{shown}");
+    }
+}
+
+#[test]
+fn replay_of_many_shows_its_progress_in_a_terminal() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = fixed().file();
+    (0..400).for_each(|n| std::fs::write(directory.path().join(format!("{n:03}.dwr")), &file).unwrap());
+    let terminal = Terminal::new();
+    let mut command = drywire(&["replay", directory.path().to_str().unwrap()]);
+    let mut program = Program::start(command.env("TERM", "xterm").stderr(terminal.stdio()));
+    let lines = String::from_utf8(read_to_end(program.stdout())).unwrap();
+    program.exits_with(0);
+    terminal.shown.wait_for("of 400 recordings");
+    assert!(lines.matches("identical").count() == 400 && !lines.contains(['\r', '\x1b']), "{lines:?}");
 }

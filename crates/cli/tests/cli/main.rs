@@ -3,8 +3,13 @@
 mod connecting;
 mod demo;
 mod interactive;
+mod page;
 mod pausing;
+mod recording;
+mod replaying;
 mod serving;
 mod stopping;
 mod support;
+mod tapes;
+mod tracing;
 mod usage;

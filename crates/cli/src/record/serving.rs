@@ -1,0 +1,69 @@
+//! `drywire serve --record`: a tape for each connection. Where it goes is in `shelf`.
+
+use super::shelf::{Shelf, ShelfError, Slot};
+use crate::args::Serve;
+use drywire_core::record::{Keep, Mask, Record, Tape};
+use drywire_core::{Connection, Protocol};
+use drywire_server::Address;
+use std::fmt;
+use std::path::Path;
+use std::time::SystemTime;
+
+/// Records connections, if that was asked for.
+pub(crate) struct Recorder {
+    to: Option<To>,
+}
+
+struct To {
+    shelf: Shelf,
+    slot: Slot,
+    protocol: &'static str,
+    driver: String,
+    keep: Keep,
+    masks: Vec<String>,
+}
+
+impl Recorder {
+    /// `served`: the directory that peers get files from.
+    ///
+    /// # Errors
+    /// When the directory cannot be written to, or would be served.
+    pub(crate) fn new(args: &Serve, served: Option<&Path>) -> Result<Recorder, ShelfError> {
+        let Some(directory) = &args.record else { return Ok(Recorder { to: None }) };
+        let bytes = args.record_bytes as usize;
+        let protocol = args.protocol.name();
+        let shelf = Shelf::open(directory, served, protocol, args.record_keep as usize)?;
+        let slot = shelf.slot();
+        let driver = args.driver.to_string();
+        let keep = if args.record_ring { Keep::Last(bytes) } else { Keep::First(bytes) };
+        Ok(Recorder { to: Some(To { shelf, slot, protocol, driver, keep, masks: args.record_mask.clone() }) })
+    }
+
+    /// The same connection, recorded.
+    pub(crate) fn record<P>(&self, connection: Connection<P>, peer: &Address) -> Connection<P>
+    where
+        P: Protocol<Event: fmt::Debug, Command: Record, Error: fmt::Debug>,
+    {
+        let Some(to) = &self.to else { return connection };
+        let note = format!(
+            "peer {peer}, driver {}, drywire {}, began {}",
+            to.driver,
+            env!("CARGO_PKG_VERSION"),
+            humantime::format_rfc3339_millis(SystemTime::now())
+        );
+        let slot = to.slot.clone();
+        let mut tape = Tape::new(to.protocol, move |file| slot.put(file)).note(&note).keeping(to.keep);
+        if !to.masks.is_empty() {
+            tape = tape.masked_by(Mask::after(to.masks.iter().map(String::as_str)));
+        }
+        connection.recorded(tape)
+    }
+
+    /// Waits for what is on its way to the disk. Connections have to be gone.
+    pub(crate) fn finish(self) {
+        if let Some(To { shelf, slot, .. }) = self.to {
+            drop(slot);
+            shelf.finish();
+        }
+    }
+}
