@@ -155,3 +155,24 @@ fn fault_58_turn_for_another_reason_looks_into_the_socket_before_it_judges_a_dea
     worker.run_turn(id, &mut watch);
     assert_eq!(watch.take_report().map(|report| report.reason), Some(Reason::Finished));
 }
+
+/// A round inside a round. A method of the worker's own would be called instead of this
+/// one, and would not fit: then this test does not compile.
+trait NoRounds {
+    fn finish_round(&self) -> bool {
+        true
+    }
+
+    fn on_news(&self) -> bool {
+        true
+    }
+}
+
+impl<P: Protocol, L: Layer, N: Net> NoRounds for Worker<P, L, N> {}
+
+#[test]
+fn fault_62_worker_in_a_callback_has_no_way_to_make_a_round() {
+    let mut rounds: Rounds<LineEcho, (), Nowhere> = Rounds::new(Nowhere(Time::ZERO), Config::default(), || {});
+    let in_callback: &mut Worker<LineEcho, (), Nowhere> = &mut rounds;
+    assert!(in_callback.finish_round() && in_callback.on_news());
+}
