@@ -209,16 +209,21 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
     fn call_end_of_input(&mut self) {
         // Taken out for the call: the rest is input and the context needs the buffers.
         self.merge_carry();
-        let scratch = core::mem::take(&mut self.workspace.scratch);
-        self.call(None, |protocol, cx| protocol.end_of_input(scratch.unread(), cx));
-        self.workspace.scratch = scratch;
-        if self.conn.blocked.is_some() {
-            self.conn.in_scratch = true;
-            return;
+        let mut scratch = core::mem::take(&mut self.workspace.scratch);
+        let result = self.transact(None, |protocol, cx| protocol.end_of_input(scratch.unread(), cx));
+        let full = matches!(result, Err(Undone::Full(_)));
+        if result.is_ok() {
+            scratch.clear();
         }
-        self.conn.input_end = InputEnd::Delivered;
-        self.workspace.scratch.clear();
-        self.conn.in_scratch = false;
+        self.workspace.scratch = scratch;
+        self.conn.in_scratch = full;
+        if !full {
+            self.conn.input_end = InputEnd::Delivered;
+        }
+        match result {
+            Ok(()) => self.on_commit(),
+            Err(undone) => self.on_undone(undone, false),
+        }
     }
 
     pub(super) fn call_timer(&mut self, index: usize) {

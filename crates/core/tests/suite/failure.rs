@@ -108,6 +108,24 @@ fn fault_27_line_that_comes_whole_is_refused_though_the_call_armed_a_timer() {
 }
 
 #[test]
+fn b8_rest_that_the_end_of_input_failed_on_counts_as_discarded() {
+    for fails in [false, true] {
+        let mut rig = Rig::new(Hooks::new().on_consume(|_, _| Ok(0)).on_end(move |rest, cx| {
+            assert_eq!(rest, b"half");
+            if fails {
+                return Err(Bad("unfinished").into());
+            }
+            cx.close();
+            Ok(())
+        }));
+        rig.net.incoming.extend(b"half");
+        rig.feed_end();
+        let discarded = if fails { 4 } else { 0 };
+        assert_eq!((rig.report().counters.received, rig.report().counters.discarded), (4, discarded));
+    }
+}
+
+#[test]
 fn b8_input_after_the_error_is_discarded_within_a_byte_bound() {
     let limits = Limits { linger_bytes: 100, ..Hooks::LIMITS };
     let mut rig = Rig::on(Connection::new(fails_at_bang()).with_limits(limits));
