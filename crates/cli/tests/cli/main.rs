@@ -8,6 +8,7 @@ mod pausing;
 mod recording;
 mod replaying;
 mod serving;
+mod simulating;
 mod stopping;
 mod support;
 mod tapes;

@@ -16,6 +16,7 @@ fn wrong_command_lines_exit_with_2_and_say_why() {
     usage_error(&["serve", "line-echo", "--root", "."], "--root is for dialog");
     usage_error(&["serve", "byte-echo", "--log", "loud"], "debug");
     usage_error(&["connect"], "<ADDR>");
+    usage_error(&["sim", "--seeds", "4..3"], "there is no seed in it");
 }
 
 #[test]
