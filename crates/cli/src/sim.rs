@@ -6,6 +6,7 @@
 use crate::args::Sim;
 use drywire_sim::world::{self, Fault, Outcome, Setup, Shrunk, Stats};
 use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::cmp::Reverse;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::num::NonZero;
@@ -113,6 +114,43 @@ fn progress(worlds: u64) -> ProgressBar {
         .with_style(style.expect("a template of ours"))
 }
 
+/// The longest row of lines that is folded when it comes again and again.
+const ROW: usize = 8;
+
+/// A timeline in which a row of lines that comes three times or more, but for its
+/// numbers, is told by its first and its last.
+fn folded(timeline: &[String]) -> Vec<String> {
+    let words: Vec<String> = timeline.iter().map(|line| words(line)).collect();
+    let mut told = Vec::new();
+    let mut at = 0;
+    while at < timeline.len() {
+        let again = |row: usize| {
+            let first = &words[at..(at + row).min(words.len())];
+            words[at..].chunks_exact(row).take_while(|next| *next == first).count()
+        };
+        let (row, times) = (1..=ROW)
+            .map(|row| (row, again(row)))
+            .filter(|(_, times)| *times >= 3)
+            .max_by_key(|(row, times)| (row * times, Reverse(*row)))
+            .unwrap_or((1, 1));
+        told.extend_from_slice(&timeline[at..at + row]);
+        if times >= 3 {
+            let lines = if row == 1 { "line".into() } else { format!("{row} lines") };
+            told.push(format!("{:>15}  … the same {lines}, {} times more …", "", times - 2));
+            told.extend_from_slice(&timeline[at + row * (times - 1)..at + row * times]);
+        }
+        at += row * times;
+    }
+    told
+}
+
+/// A line of a timeline without its time and its numbers; whose it is stays.
+fn words(line: &str) -> String {
+    let text = line.split_once(" ms  ").map_or(line, |(_, text)| text);
+    let (who, what) = text.split_once(": ").unwrap_or(("", text));
+    [who, &what.replace(|c: char| c.is_ascii_digit(), "")].join(": ")
+}
+
 /// One line: what was run, how fast, and what it was put through.
 fn summary(seeds: u64, stats: &Stats, elapsed: f64) -> String {
     let mut text = format!(
@@ -132,7 +170,7 @@ fn summary(seeds: u64, stats: &Stats, elapsed: f64) -> String {
 /// What failed, how to repeat it, and what happened on the shortest way there.
 fn report(shrunk: &Shrunk) -> String {
     let mut text = String::new();
-    let timeline = &shrunk.outcome.timeline;
+    let timeline = folded(&shrunk.outcome.timeline);
     let before = timeline.len().saturating_sub(TIMELINE);
     if before > 0 {
         let _ = writeln!(text, "({before} lines before)");
@@ -155,4 +193,25 @@ fn report(shrunk: &Shrunk) -> String {
     }
     let _ = writeln!(text, "repeat it with: drywire sim --seed {seed}");
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_again_and_again_is_told_twice() {
+        let line = |n: usize, text: &str| format!("{n:>12.6} ms  peer {text}");
+        let mut timeline = vec![line(0, "0: is open")];
+        for n in 0..50 {
+            timeline.push(line(n, &format!("0: reads {n} bytes")));
+            timeline.push(line(n, &format!("0: write: {n} of {} bytes", 500 - n)));
+        }
+        timeline.push(line(99, "1: reads 4 bytes"));
+        let told = folded(&timeline);
+        assert_eq!(told.len(), 7, "{told:#?}");
+        assert_eq!((&told[..3], &told[4..]), (&timeline[..3], &timeline[99..]));
+        assert!(told[3].ends_with("… the same 2 lines, 48 times more …"), "{}", told[3]);
+        assert_eq!(folded(&timeline[..5]), timeline[..5], "twice is not often");
+    }
 }

@@ -12,11 +12,14 @@ use super::violation::Invariant;
 use super::{Sabotage, hasty::Hasty};
 use drywire_core::{CloseReport, Connection, Protocol, Reason};
 use drywire_protocols::{ByteEcho, Dialog, LineEcho};
-use drywire_server::{Address, Application, Handle, Id, Release, SendError, ServerHandle, Worker};
+use drywire_server::{Address, Application, Connecting, Handle, Id, Release, SendError, ServerHandle, Worker};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::rc::Rc;
+
+/// A budget with which one turn sends all that a connection can owe, in bytes.
+const ONE_TURN: usize = 1 << 20;
 
 /// A protocol that worlds are made for.
 pub(crate) trait Speak: Protocol<Error: fmt::Display> {
@@ -343,9 +346,14 @@ impl<P: Speak> Application<SimNet, P> for Host<P> {
             }
             let spare =
                 state.lines[line].room() > 0 && !state.lines[line].write_spurious && state.lines[line].fault.is_none();
-            if reason == Reason::Stalled && spare && state.lines[line].connecting == drywire_server::Connecting::Stands
-            {
+            let spare = spare && state.lines[line].connecting == Connecting::Stands;
+            if reason == Reason::Stalled && spare {
                 state.violate(Invariant::Report, line, "stalled, and the transport would take more");
+            }
+            let whole = state.plan.budget >= ONE_TURN;
+            let owed = report.counters.unsent > 0 && reason == Reason::Aborted;
+            if state.dropped && whole && owed && spare && record.may_flush(state.now) {
+                state.violate(Invariant::Output, line, "cut off by a drop, and the transport would take more");
             }
             let due = if report.reason.is_abort() { Release::Reset } else { Release::Close };
             if state.lines[line].released != Some(due) {

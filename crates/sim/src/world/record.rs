@@ -13,6 +13,9 @@ use super::violation::{Invariant, Violation};
 use drywire_core::{FileError, FileId, Limit, Limits, Opened, Time, Timer};
 use std::collections::VecDeque;
 
+/// Handler calls in one turn beyond which it will not end.
+const CALLS_PER_TURN: u32 = 200_000;
+
 /// How far an actor has ended by itself. Ordered: it only grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Ending {
@@ -59,6 +62,8 @@ pub(crate) struct Facts {
     pub(crate) abort_asked: bool,
     pub(crate) drained: bool,
     pub(crate) cut: bool,
+    /// It was open when the shutdown began, so it is told.
+    pub(crate) drain_due: bool,
     /// When a shutdown cuts what is left.
     pub(crate) drain_ends: Option<Time>,
     pub(crate) file_failed: bool,
@@ -90,6 +95,10 @@ pub(crate) struct Record {
     pub(crate) idle_seen: bool,
     pub(crate) stall_seen: bool,
     pub(crate) half_closed_at: Option<Time>,
+    /// When the last turn began, and that in which its own part was done.
+    turn_at: Time,
+    ended_at: Option<Time>,
+    calls_in_turn: u32,
     /// The model of the echoes and the dialog.
     scan: usize,
     pub(crate) stop: Option<Stop>,
@@ -109,6 +118,7 @@ pub(crate) struct Record {
     /// Its output has an end; no last words can follow.
     output_ended: bool,
     opening: Option<FileId>,
+    has_files: bool,
     /// Commands that were accepted and not handled: ours, and those of handles.
     pub(crate) orders: [VecDeque<u32>; 2],
     /// The first command that may be dropped: it came after the close.
@@ -137,6 +147,9 @@ impl Record {
             idle_seen: false,
             stall_seen: false,
             half_closed_at: None,
+            turn_at: Time::ZERO,
+            ended_at: None,
+            calls_in_turn: 0,
             scan: 0,
             stop: None,
             marks: Vec::new(),
@@ -153,6 +166,7 @@ impl Record {
             ending: Ending::Open,
             output_ended: false,
             opening: None,
+            has_files: false,
             orders: [VecDeque::new(), VecDeque::new()],
             last_order: None,
         }
@@ -167,6 +181,7 @@ impl Record {
 
     /// A turn begins.
     pub(crate) fn on_turn(&mut self, now: Time) {
+        (self.turn_at, self.calls_in_turn) = (now, 0);
         if !self.opened {
             self.opened = true;
             self.last_move = now;
@@ -293,6 +308,9 @@ impl Record {
     }
 
     pub(crate) fn on_call(&mut self, call: Call, now: Time) {
+        self.calls_in_turn += 1;
+        // There is no other way out of a loop that does not end.
+        assert!(self.calls_in_turn <= CALLS_PER_TURN, "a turn of more than {CALLS_PER_TURN} calls does not end");
         if self.ending > Ending::HalfClose {
             self.break_it(Invariant::Report, format!("a handler was called behind the end: {call:?}"));
         }
@@ -305,6 +323,13 @@ impl Record {
                 self.break_it(Invariant::Progress, format!("timer {index} at {now:?}, it was set for {deadline:?}"));
             }
             Call::Room if self.room.is_none() => self.break_it(Invariant::Progress, "room nobody asked for"),
+            Call::Timer(index) if self.timers.iter().any(|other| *other < self.timers[index]) => {
+                self.break_it(Invariant::Output, format!("timer {index} before one that was due earlier"));
+            }
+            // Of what is owed, files are not in memory, and take no room.
+            Call::Room if !self.has_files && self.lacks_room() => {
+                self.break_it(Invariant::Bounds, "told that there is room, and there is not");
+            }
             Call::Room if self.room == Some(None) && self.taken < self.expected.len() => {
                 self.break_it(Invariant::Progress, "told that nothing is owed, and there is");
             }
@@ -325,6 +350,12 @@ impl Record {
         }
     }
 
+    fn lacks_room(&self) -> bool {
+        let owed = self.expected.len() - self.taken;
+        let cap = self.limits.output_bytes as usize;
+        matches!(self.room, Some(Some(n)) if owed + n.min(cap) > cap)
+    }
+
     pub(crate) fn on_refused(&mut self, call: Call, full: bool) {
         if full {
             self.refused = Some(call);
@@ -335,11 +366,15 @@ impl Record {
 
     pub(crate) fn on_failed(&mut self) {
         self.ending = Ending::Failed;
+        self.ended_at.get_or_insert(self.turn_at);
     }
 
     pub(crate) fn on_ending(&mut self, ending: Ending) {
         self.output_ended |= ending >= Ending::HalfClose;
         self.ending = self.ending.max(ending);
+        if self.ending >= Ending::Close {
+            self.ended_at.get_or_insert(self.turn_at);
+        }
     }
 
     pub(crate) fn on_emitted(&mut self, n: u32) {
@@ -356,6 +391,7 @@ impl Record {
     }
 
     pub(crate) fn on_file_taken(&mut self, id: FileId) {
+        self.has_files = true;
         if self.opening == Some(id) {
             self.opening = None;
         }

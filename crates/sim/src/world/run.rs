@@ -31,8 +31,10 @@ pub(crate) struct World<P: Speak> {
     host: Host<P>,
     state: Shared,
     woken: Arc<AtomicBool>,
-    /// The server was told to end.
+    /// The server was told to end; it has heard that; it was told to end at once.
     ending: bool,
+    ending_heard: bool,
+    stopped: bool,
     /// Rounds in a row in which nothing happened: those that were due at once, and all.
     spins: u32,
     fruitless: u32,
@@ -57,7 +59,7 @@ impl<P: Speak> World<P> {
         };
         let rounds = Rounds::new(SimNet { state: state.clone() }, config, wake);
         let host = Host::new(state.clone(), rounds.server_handle());
-        World { rounds, host, state, woken, ending: false, spins: 0, fruitless: 0 }
+        World { rounds, host, state, woken, ending: false, ending_heard: false, stopped: false, spins: 0, fruitless: 0 }
     }
 
     /// Runs it to its end, or to the first promise that is broken.
@@ -195,6 +197,7 @@ impl<P: Speak> World<P> {
             for line in &mut state.lines {
                 let facts = &mut line.record.borrow_mut().facts;
                 facts.drained = true;
+                facts.drain_due |= line.is_open();
                 facts.drain_ends.get_or_insert(ends);
             }
         }
@@ -211,8 +214,10 @@ impl<P: Speak> World<P> {
         self.mark_cut("the server is told to stop");
         if self.ending && self.state.borrow_mut().random.one_in(2) {
             self.rounds.shutdown();
+            self.stopped |= self.ending_heard;
         } else {
             self.host.server.abort();
+            self.stopped = true;
         }
         self.ending = true;
     }
@@ -231,6 +236,7 @@ impl<P: Speak> World<P> {
     /// As every driver's drop has it; what is left over then is nobody's.
     fn drop_driver(&mut self) {
         self.mark_cut("the driver is dropped");
+        self.state.borrow_mut().dropped = true;
         self.rounds.end(&mut self.host);
         self.rounds.stop();
         self.ending = true;
@@ -281,6 +287,7 @@ impl<P: Speak> World<P> {
         }
         self.answer_files();
         self.rounds.finish_round(heard, &mut self.host);
+        self.ending_heard = self.ending;
         self.whole()?;
         self.check_bounds()?;
         let state = self.state.borrow();

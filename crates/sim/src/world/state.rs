@@ -59,6 +59,8 @@ pub(crate) struct State {
     pub(crate) excused_until: Time,
     pub(crate) sabotage: Option<Sabotage>,
     pub(crate) connections: u64,
+    /// The driver is gone: who is owed something gets what the network takes at once.
+    pub(crate) dropped: bool,
     /// Whose news is being told.
     pub(crate) told: Option<usize>,
 }
@@ -95,6 +97,7 @@ impl State {
             excused_until: Time::ZERO,
             sabotage,
             connections: 0,
+            dropped: false,
             told: None,
             plan,
         }

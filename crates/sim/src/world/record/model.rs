@@ -16,6 +16,9 @@ impl Record {
             }
             Speech::Lines | Speech::Dialog => while self.advance_line() {},
         }
+        if self.stop.is_some() {
+            self.ended_at.get_or_insert(self.turn_at);
+        }
     }
 
     fn advance_line(&mut self) -> bool {

@@ -1,9 +1,10 @@
 //! Whether the end of a connection is true: its counters, its reason, its last words.
 
-use super::{Ending, Record, Stop};
+use super::{Ending, Facts, Record, Stop};
 use crate::world::plan::Speech;
 use crate::world::violation::{Invariant, Violation};
 use drywire_core::{Counters, Limit, Misuse, Reason, Time};
+use std::time::Duration;
 
 impl Record {
     /// Its own part is done: nothing of its output will follow.
@@ -105,10 +106,42 @@ impl Record {
                 return wrong(Invariant::Output, format!("{most} bytes were owed and a reply of {}", reply.len()));
             }
         }
+        if self.is_hasty(reason, counters, now) {
+            return wrong(
+                Invariant::Output,
+                "it closes while its peer may still send, which resets what was sent".into(),
+            );
+        }
         if !self.untold.is_empty() {
             return wrong(Invariant::Report, format!("{} events were never told", self.untold.len()));
         }
         self.check_reason(reason, in_flight, now).or_else(|text| wrong(Invariant::Report, text))
+    }
+
+    /// Nobody but the drop of the driver has cut it off.
+    pub(in crate::world) fn may_flush(&self, now: Time) -> bool {
+        let Facts { abort_asked, drain_ends, .. } = self.facts;
+        !abort_asked && self.ending != Ending::Abort && drain_ends.is_none_or(|at| at > now)
+    }
+
+    /// It ended by itself, and did not linger, though it might have.
+    fn is_hasty(&self, reason: &Reason<String>, counters: Counters, now: Time) -> bool {
+        let by_itself = match reason {
+            Reason::Finished | Reason::Peer(_) | Reason::Misuse(_) => true,
+            Reason::Limit(limit) => !matches!(limit, Limit::Idle(_)),
+            Reason::Requested
+            | Reason::Transport(_)
+            | Reason::File(_)
+            | Reason::Layer(_)
+            | Reason::Stalled
+            | Reason::Aborted => false,
+        };
+        let Facts { broken, abort_asked, drained, cut, .. } = self.facts;
+        let Some(since) = self.ended_at.filter(|_| by_itself && !(broken || abort_asked || drained || cut)) else {
+            return false;
+        };
+        let linger = Duration::from_millis(u64::from(self.limits.linger_ms));
+        !self.fed_end && counters.discarded < u64::from(self.limits.linger_bytes) && now < since + linger
     }
 
     fn check_reason(&self, reason: &Reason<String>, in_flight: usize, now: Time) -> Result<(), String> {

@@ -46,6 +46,11 @@ impl<P: Speak> World<P> {
     /// The server waits: nobody may have something to do, and no deadline may be over (I3).
     pub(super) fn check_wait(&self) -> Result<(), Violation> {
         let state = self.state.borrow();
+        if self.stopped && !self.rounds.is_empty() {
+            let left = self.rounds.len();
+            let text = format!("it was told to stop at once, and waits with {left} connections");
+            return Err(Violation::new(Invariant::Progress, None, text));
+        }
         for (number, line) in state.lines.iter().enumerate() {
             if line.is_open() && !line.has_news() && !state.answers.iter().any(|(line, _)| *line == number) {
                 self.check_idle(&state, number)?;
@@ -86,6 +91,9 @@ impl<P: Speak> World<P> {
                 number,
                 format!("{open} files are open that nobody needs"),
             ));
+        }
+        if record.facts.drain_due && in_flight == 0 && self.is_active(number) {
+            return found("it was never told of the shutdown".into());
         }
         let quiet = record.owes_nothing()
             && record.refused.is_none()
@@ -134,6 +142,9 @@ impl<P: Speak> World<P> {
         };
         let late =
             |what: &str| Err(Violation::new(Invariant::Progress, number, format!("{what} is over and was not kept")));
+        if record.facts.drain_ends.is_some_and(|at| at.max(state.excused_until) + LATE < state.now) {
+            return late("the end of the shutdown");
+        }
         let (_, in_flight) = state.disk.count(number);
         let idle = record.opened && in_flight == 0 && !record.is_opening() && !record.fed_end && record.owes_nothing();
         if idle && is_over(record.last_move, record.limits.idle_ms) && self.is_active(number) {
