@@ -176,7 +176,7 @@ impl<'a, P: Protocol, L: Layer> Live<'a, P, L> {
             Step::Close(report) => Action::Close(report),
             Step::Reading(true) => Action::EnableRead,
             Step::Reading(false) => Action::DisableRead,
-            Step::Wait => Action::Wait(self.wait()),
+            Step::Wait(wait) => Action::Wait(wait),
         }
     }
 
@@ -192,7 +192,7 @@ impl<'a, P: Protocol, L: Layer> Live<'a, P, L> {
                 return Step::Close(report);
             }
             if self.conn.is_closed() {
-                return Step::Wait;
+                return Step::Wait(Wait::default());
             }
             if let FileGate::Asked(id) = self.conn.control.gate {
                 self.conn.control.gate = FileGate::InFlight(id);
@@ -223,15 +223,9 @@ impl<'a, P: Protocol, L: Layer> Live<'a, P, L> {
                 self.conn.reading = reading;
                 return Step::Reading(reading);
             }
-            return Step::Wait;
+            let deadline = self.conn.deadline().or_none();
+            return Step::Wait(Wait { read: reading, write: self.conn.io.write_blocked, deadline });
         }
-    }
-
-    pub(super) fn wait(&self) -> Wait {
-        if self.conn.is_closed() {
-            return Wait::default();
-        }
-        Wait { read: self.conn.reading, write: self.conn.io.write_blocked, deadline: self.conn.deadline().or_none() }
     }
 
     fn output_side(&mut self) -> OutputSide<'_> {
@@ -285,7 +279,7 @@ pub(super) enum Step<Event, Error> {
     HalfClose,
     Close(CloseReport<Error>),
     Reading(bool),
-    Wait,
+    Wait(Wait),
 }
 
 /// What the output needs next.

@@ -108,7 +108,7 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
     #[cold]
     #[inline(never)]
     pub(super) fn tap_step(&mut self, step: &Step<P::Event, P::Error>) {
-        let (wait, levels, why) = (self.wait(), self.conn.levels(self.unread().len()), self.conn.why());
+        let (levels, why) = (self.conn.levels(self.unread().len()), self.conn.why());
         let Connection { tape: Some(tape), buffers, .. } = &mut *self.conn else { return };
         let entry = match step {
             Step::Event(event) => return tape.on_event(event),
@@ -129,7 +129,7 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
             Step::HalfClose => Entry::HalfClose,
             Step::Reading(true) => Entry::EnableRead,
             Step::Reading(false) => Entry::DisableRead,
-            Step::Wait => Entry::Wait { wait, levels, why },
+            Step::Wait(wait) => Entry::Wait { wait: *wait, levels, why },
         };
         tape.recorder.put(&entry);
     }
