@@ -199,8 +199,8 @@ fn seeds(text: &str) -> Result<Range<u64>, String> {
 /// Prints a line for each: "identical", or the first difference. The exit status is
 /// 3 when one differs or is damaged.
 ///
-/// With other limits the turns stay those that were recorded: a timeout that is shorter
-/// shows at the next turn without input, not where it would have ended the connection.
+/// With other limits the turns stay those that were recorded, up to where a shorter
+/// timeout would have made one of its own: that is the first difference.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Replay {
     /// Recordings, or directories of them

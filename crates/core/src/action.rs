@@ -116,7 +116,7 @@ impl Write<'_> {
         }
         let side = &mut self.side;
         if self.from_layers {
-            side.buffers.wire_start += n;
+            side.buffers.on_wire_taken(n);
         } else {
             side.buffers.output.wrote(n, side.pool);
         }

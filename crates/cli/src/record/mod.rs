@@ -19,29 +19,43 @@ pub(crate) use limits::{Changes, bytes};
 pub(crate) use serving::Recorder;
 pub(crate) use shelf::ShelfError;
 
-use drywire_core::record::ReadError;
-use std::fs;
-use std::io;
+use drywire_core::record::{ReadError, Reader};
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
+use words::path_in_words;
 
 /// The exit status when a recording is damaged, or a replay differs.
 const DIFFERENT: u8 = 3;
 
 #[derive(Debug, Error)]
 pub(crate) enum RecordError {
-    #[error("cannot read {}: {source}", .path.display())]
+    #[error("cannot read {}: {source}", path_in_words(.path))]
     File { path: PathBuf, source: io::Error },
-    #[error("there is no recording in {}: their names end with {}", .path.display(), shelf::SUFFIX)]
+    #[error("there is no recording in {}: their names end with {}", path_in_words(.path), shelf::SUFFIX)]
     NoRecordings { path: PathBuf },
-    #[error("cannot write {}: {source}", .path.display())]
+    #[error("cannot write {}: {source}", path_in_words(.path))]
     Page { path: PathBuf, source: io::Error },
     #[error("cannot print: {0}")]
     Output(io::Error),
 }
 
+/// All of it, if it begins like a recording: /dev/zero has no end.
 fn read_file(path: &Path) -> Result<Vec<u8>, RecordError> {
-    fs::read(path).map_err(|source| RecordError::File { path: path.into(), source })
+    const BEGINNING: u64 = 8;
+    let mut contents = Vec::new();
+    let read = File::open(path).and_then(|mut file| {
+        (&mut file).take(BEGINNING).read_to_end(&mut contents)?;
+        match Reader::new(&contents) {
+            Err(ReadError::NotARecording) => Ok(0),
+            Ok(_) | Err(_) => file.read_to_end(&mut contents),
+        }
+    });
+    match read {
+        Ok(_) => Ok(contents),
+        Err(source) => Err(RecordError::File { path: path.into(), source }),
+    }
 }
 
 /// What is wrong with a recording, and what to do about it if that is known.

@@ -4,7 +4,7 @@
 use super::limits::Changes;
 use super::shelf::SUFFIX;
 use super::text::seconds;
-use super::words::{duration_in_words, printable};
+use super::words::{duration_in_words, path_in_words, printable};
 use super::{DIFFERENT, RecordError, damage_in_words, is_foreign, protocols, read_file};
 use crate::args::Replay as Args;
 use crate::say;
@@ -44,6 +44,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, RecordError> {
         }
     };
     let (mut worst, mut unlike) = (Outcome::Identical, 0);
+    // Whoever closed standard output may still look at the exit status.
+    let mut is_read = true;
     for path in &files {
         let (outcome, words) = match read_file(path) {
             Ok(file) => replay(&file, args.limits.as_ref()),
@@ -54,8 +56,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, RecordError> {
         };
         worst = worst.max(outcome);
         unlike += usize::from(outcome != Outcome::Identical);
-        if !words.is_empty() && !bar.suspend(|| print(path, &words))? {
-            break;
+        if is_read && !words.is_empty() {
+            is_read = bar.suspend(|| print(path, &words))?;
         }
         bar.inc(1);
     }
@@ -98,7 +100,7 @@ fn expand(paths: &[PathBuf]) -> Result<Vec<PathBuf>, RecordError> {
 /// `false` when nobody reads it any more.
 fn print(path: &Path, words: &str) -> Result<bool, RecordError> {
     let mut out = io::stdout().lock();
-    match writeln!(out, "{}: {words}", path.display()).and_then(|()| out.flush()) {
+    match writeln!(out, "{}: {words}", path_in_words(path)).and_then(|()| out.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
         result => result.map(|()| true).map_err(RecordError::Output),
     }

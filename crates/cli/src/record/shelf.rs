@@ -171,7 +171,7 @@ struct Writer {
 impl Writer {
     fn run(mut self, inbox: &Receiver<Finished>, counts: &Counts) -> Written {
         let began = Instant::now();
-        let (mut failures, mut losses) = (LogLimiter::new(), LogLimiter::new());
+        let (mut failures, mut losses, mut stuck) = (LogLimiter::new(), LogLimiter::new(), LogLimiter::new());
         let (mut written, mut told) = (Written::default(), 0);
         while let Ok(finished) = inbox.recv() {
             let now = Time::ZERO + began.elapsed();
@@ -186,6 +186,12 @@ impl Writer {
                         tracing::warn!(%directory, %error, suppressed, "a recording could not be written");
                     }
                 }
+            }
+            if let Err(error) = self.prune()
+                && let Log::Write { suppressed } = stuck.on_event(now)
+            {
+                let directory = self.directory.display();
+                tracing::warn!(%directory, %error, suppressed, "an old recording could not be removed");
             }
             let lost = counts.dropped.load(Ordering::Relaxed);
             if lost > told && matches!(losses.on_event(now), Log::Write { .. }) {
@@ -213,6 +219,11 @@ impl Writer {
                 Err(error) => return Err(error.error),
             }
         }
+        Ok(())
+    }
+
+    /// Removes the oldest. One that cannot be removed is not tried again.
+    fn prune(&mut self) -> io::Result<()> {
         while self.ours.len() > self.keep {
             let Some(oldest) = self.ours.pop_front() else { break };
             match fs::remove_file(self.directory.join(oldest)) {
@@ -300,6 +311,19 @@ mod tests {
         ] {
             assert_eq!(is_ours(name), ours, "{name}");
         }
+    }
+
+    #[test]
+    fn old_recording_that_cannot_be_removed_does_not_fail_the_new_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let stuck = "19700101-000000.000-000001-x.dwr";
+        fs::create_dir(directory.path().join(stuck)).unwrap();
+        let ours = VecDeque::from([stuck.to_owned()]);
+        let mut writer = Writer { directory: directory.path().into(), name: "x", keep: 1, ours, number: 1 };
+        writer.write(&Finished { at: SystemTime::UNIX_EPOCH, file: b"new".to_vec() }).unwrap();
+        assert!(writer.prune().is_err());
+        assert!(writer.prune().is_ok(), "it is not tried again");
+        assert_eq!(fs::read(directory.path().join("19700101-000000.000-000002-x.dwr")).unwrap(), b"new");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::story::{Mark, Row, Rows};
 use super::text::{Paint, Style, write_rows};
-use super::words::{bytes_in_words, duration_in_words, printable, reason_in_words};
+use super::words::{bytes_in_words, duration_in_words, path_in_words, printable, reason_in_words};
 use super::{DIFFERENT, RecordError, damage_in_words, is_foreign, page, read_file};
 use crate::args::Trace as Args;
 use drywire_core::Limits;
@@ -47,7 +47,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, RecordError> {
     let mut trace = match Trace::read(&file) {
         Ok(trace) => trace,
         Err(error) => {
-            crate::say(format_args!("{}: {}", args.file.display(), damage_in_words(error)));
+            crate::say(format_args!("{}: {}", path_in_words(&args.file), damage_in_words(error)));
             return Ok(if is_foreign(error) { ExitCode::FAILURE } else { ExitCode::from(DIFFERENT) });
         }
     };
@@ -70,7 +70,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, RecordError> {
         }
     }?;
     for damage in &trace.damage {
-        crate::say(format_args!("{}: {damage}", args.file.display()));
+        crate::say(format_args!("{}: {damage}", path_in_words(&args.file)));
     }
     Ok(if trace.damage.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(DIFFERENT) })
 }

@@ -2,6 +2,7 @@
 
 use drywire_core::Limit;
 use drywire_core::record::{ReasonKind, Text};
+use std::path::Path;
 use std::time::Duration;
 
 /// `1 byte`, `512 bytes`.
@@ -16,7 +17,8 @@ pub(super) fn bytes_in_words(n: u64) -> String {
 /// around, is written as its number (FAULTS 71).
 pub(super) fn printable(text: &str) -> String {
     let steers = |c: char| {
-        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        c.is_control()
+            || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -26,6 +28,11 @@ pub(super) fn printable(text: &str) -> String {
         }
     }
     out
+}
+
+/// A name, which whoever made the file has chosen, for a terminal too.
+pub(super) fn path_in_words(path: &Path) -> String {
+    printable(&path.to_string_lossy())
 }
 
 /// As [`drywire_core::Reason`] says it; what it holds is there as `Debug` wrote it.
@@ -100,7 +107,12 @@ mod tests {
 
     #[test]
     fn fault_71_text_that_would_steer_a_terminal_does_not() {
-        assert_eq!(printable("a\x1b[2Jb\r\n\u{202e}c é"), r"a\u{1b}[2Jb\u{d}\u{a}\u{202e}c é");
+        assert_eq!(printable("a\x1b[2Jb\r\n\u{202e}c\u{61c} é"), r"a\u{1b}[2Jb\u{d}\u{a}\u{202e}c\u{61c} é");
+    }
+
+    #[test]
+    fn fault_71_name_of_a_file_does_not_steer_a_terminal_either() {
+        assert_eq!(path_in_words(Path::new("a\x1b[31m/b.dwr")), r"a\u{1b}[31m/b.dwr");
     }
 
     #[test]

@@ -59,11 +59,12 @@ fn what_if_limits_are_named_and_show_the_first_difference() {
 }
 
 #[test]
-fn idle_limit_that_was_not_there_closes_where_nothing_moved() {
+fn idle_limit_that_was_not_there_comes_before_the_next_turn() {
     let directory = tempfile::tempdir().unwrap();
-    let talk = Talk::new().says(b"a\n").after(5000).takes(0).after(1).says(b"b\n").after(1).ends();
+    let talk = Talk::new().says(b"a\n").after(5000).says(b"b\n").after(1).ends();
     let said = replay(&[text(&talk.write(directory.path(), "a")), "--limits", "idle=2s"], 3);
     assert!(said.contains("different with idle 2s instead of none, at 5.000000 s, entry "), "{said}");
+    assert!(said.contains("\n  with these limits: turn at "), "{said}");
 }
 
 #[test]
@@ -128,6 +129,25 @@ fn one_that_differs_decides_the_status_and_the_others_are_still_done() {
     assert_eq!(lines.len(), 4, "{said}");
     assert!(lines[0].contains("1.dwr: identical") && lines[2].contains("3.dwr: identical"), "{said}");
     assert!(lines[1].contains("2.dwr: byte 40 is"), "{said}");
+}
+
+#[test]
+fn status_is_true_though_nobody_reads_the_lines() {
+    let directory = tempfile::tempdir().unwrap();
+    fixed().write(directory.path(), "1.dwr");
+    let mut broken = fixed().file();
+    broken[40] ^= 1;
+    fs::write(directory.path().join("2.dwr"), broken).unwrap();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = drywire(&["replay"]);
+    Program::start(command.arg(directory.path()).stdout(writer)).exits_with(3);
+}
+
+#[test]
+fn file_without_an_end_is_not_read_to_its_end() {
+    let said = replay(&["/dev/zero"], 1);
+    assert!(said.contains("not a recording"), "{said}");
 }
 
 #[test]

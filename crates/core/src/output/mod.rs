@@ -62,6 +62,16 @@ impl Buffers {
         }
     }
 
+    /// The transport took `n` encoded bytes. Written bytes go once they are the larger
+    /// part: layers may answer again and again in one turn.
+    pub(crate) fn on_wire_taken(&mut self, n: usize) {
+        self.wire_start += n;
+        if self.wire_start >= self.wire.len() - self.wire_start {
+            self.wire.drain(..self.wire_start);
+            self.wire_start = 0;
+        }
+    }
+
     pub(crate) fn drop_carry(&mut self, pool: &mut Pool) {
         pool.give(core::mem::take(&mut self.carry));
         self.carry_start = 0;

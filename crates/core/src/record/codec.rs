@@ -54,8 +54,10 @@ use alloc::vec::Vec;
 /// An entry that is not `Bytes` needs no more: two names, and numbers.
 pub(super) const LONGEST: usize = 2 * Text::MAX + 100;
 
-/// Bytes one layer call may have put out, as far as a recording is believed.
-pub(super) const MOST_WIRE: u64 = 16 << 20;
+/// Bytes one layer call may have put out, as far as a recording is believed: a replay
+/// makes that many for a few bytes of the file. A call takes 64 KiB at most, so this is
+/// far more than layers make of it.
+pub(super) const MOST_WIRE: u64 = 1 << 20;
 
 /// Appends `entry`, which happened in a turn at `now`.
 pub(super) fn put(entry: &Entry<'_>, now: Time, out: &mut Vec<u8>) {

@@ -32,7 +32,9 @@ use thiserror::Error;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
     /// What if the connection had had other bounds? Then what they say themselves,
-    /// the size of a read's slot and the deadline of a wait, is not compared.
+    /// the size of a read's slot and the deadline of a wait, is not compared. But a
+    /// deadline that is sooner now, and over before the next turn that was recorded, is a
+    /// difference: a driver would have made a turn then.
     pub limits: Option<Limits>,
 }
 

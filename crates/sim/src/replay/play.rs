@@ -48,6 +48,7 @@ fn after_panic(script: &mut Script<'_>, panic: &(dyn Any + Send)) -> Result<Stri
     let message = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
     let next = script.next_step()?.located;
     if next.entry == Entry::End(Ended::Dropped) {
+        script.compare_up_to_end(&next)?;
         return Ok(message);
     }
     Err(different(&next, format!("a panic: {message}")))
@@ -62,6 +63,7 @@ where
     loop {
         let step = script.next_step()?.located;
         if let Entry::Lend { now, .. } = step.entry {
+            script.compare_deadline(&step)?;
             let mut live = connection.lend(&mut workspace, now);
             script.compare_up_to(&step)?;
             turn(&mut live, script)?;
@@ -72,6 +74,7 @@ where
             connection.inject_full(nth);
             script.compare_up_to(&step)?;
         } else if let Entry::End(ended) = step.entry {
+            script.compare_up_to_end(&step)?;
             return Ok(ended);
         } else {
             return Err(malformed(step.offset));

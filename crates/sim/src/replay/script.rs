@@ -4,7 +4,7 @@ use super::ReplayError;
 use super::verdict::{Difference, OutputByte};
 use drywire_core::record::one_byte;
 use drywire_core::record::{Entries, Entry, LayerCallKind, Located, Mask, ReadAnswer, ReadError, Reader, Record, Tape};
-use drywire_core::{Protocol, Wait};
+use drywire_core::{Protocol, Time, Wait};
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fmt::Debug;
@@ -25,6 +25,8 @@ pub(super) struct Script<'a> {
     heard: Arc<Mutex<VecDeque<Entry<'static>>>>,
     is_masked: bool,
     is_what_if: bool,
+    /// The deadline of the last wait, where other bounds have made it an earlier one.
+    sooner: Option<Time>,
     /// The last plain bytes that left the protocol, and how many did before them.
     sent_plain: Rc<RefCell<Vec<u8>>>,
     sent_before: u64,
@@ -41,6 +43,7 @@ impl<'a> Script<'a> {
             heard: Arc::default(),
             is_masked: reader.header().masked,
             is_what_if,
+            sooner: None,
             sent_plain: Rc::default(),
             sent_before: 0,
             compared: 0,
@@ -103,6 +106,18 @@ impl<'a> Script<'a> {
         matches!(next, Some(Entry::Lend { forgotten: true, .. }))
     }
 
+    /// Before the `turn` that was recorded next: with the bounds there are now, a driver
+    /// would have made one of its own. Only a deadline that other bounds have moved says
+    /// so; to one that was recorded, a driver may have come late.
+    pub(super) fn compare_deadline(&mut self, turn: &Located<'_>) -> Result<(), Stop> {
+        match self.sooner.take() {
+            Some(deadline) if deadline < turn.time => {
+                Err(different(turn, format!("turn at {deadline:?}, which is a deadline")))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
     /// Compares all that was heard, which has to go as far as `step`.
     pub(super) fn compare_up_to(&mut self, step: &Located<'_>) -> Result<(), Stop> {
         self.compare()?;
@@ -113,24 +128,47 @@ impl<'a> Script<'a> {
         Ok(())
     }
 
+    /// Compares all that happened before the `end` of the recording: calls of layers may
+    /// be the last thing. What happens now beyond it, nobody knows of.
+    pub(super) fn compare_up_to_end(&mut self, end: &Located<'_>) -> Result<(), Stop> {
+        loop {
+            let next = self.peek()?;
+            if next.number >= end.number {
+                return Ok(());
+            }
+            if !self.compare_next()? {
+                return Err(different(&next, "nothing".to_owned()));
+            }
+        }
+    }
+
     /// Compares what was heard with what was recorded.
     pub(super) fn compare(&mut self) -> Result<(), Stop> {
-        loop {
-            let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-            let Some(now) = heard else { return Ok(()) };
-            if let Entry::Bytes(bytes) = &now {
-                self.compare_contents(bytes)?;
-                continue;
-            }
-            let recorded = located(&mut self.entries)?;
-            if !self.is_same(&recorded.entry, &now) {
-                let byte = self.differing_byte(&recorded.entry, &now);
-                let mut difference = difference(&recorded, now.to_string());
-                difference.byte = byte;
-                return Err(Stop::Different(difference));
-            }
-            self.count(&now);
+        while self.compare_next()? {}
+        Ok(())
+    }
+
+    /// The same for one entry; false when nothing was heard.
+    fn compare_next(&mut self) -> Result<bool, Stop> {
+        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        let Some(now) = heard else { return Ok(false) };
+        if let Entry::Bytes(bytes) = &now {
+            self.compare_contents(bytes)?;
+            return Ok(true);
         }
+        let recorded = located(&mut self.entries)?;
+        if !self.is_same(&recorded.entry, &now) {
+            let byte = self.differing_byte(&recorded.entry, &now);
+            let mut difference = difference(&recorded, now.to_string());
+            difference.byte = byte;
+            return Err(Stop::Different(difference));
+        }
+        if let (Entry::Wait { wait: then, .. }, Entry::Wait { wait, .. }) = (&recorded.entry, &now) {
+            let is_sooner = |now: &Time| then.deadline.is_none_or(|then| *now < then);
+            self.sooner = wait.deadline.filter(is_sooner);
+        }
+        self.count(&now);
+        Ok(true)
     }
 
     /// Contents are heard in one piece and recorded in several.

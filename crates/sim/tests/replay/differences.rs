@@ -4,11 +4,12 @@ use crate::identical::comes_out_again;
 use crate::stage::{find, no_commands, reseal, run_calmly, tape};
 use crate::talk::{Order, Talk};
 use drywire_core::record::{Entry, Reader};
-use drywire_core::{Connection, Context, Limits, Protocol, Stop, Time, Workspace};
+use drywire_core::{Action, Connection, Context, Limits, Protocol, Stop, Time, Workspace};
 use drywire_protocols::{ByteEcho, LineEcho};
 use drywire_sim::replay::{Difference, Options, OutputByte, ReplayError, Replayed, replay};
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 #[track_caller]
 fn difference(result: Result<Replayed, ReplayError>) -> Difference {
@@ -156,6 +157,51 @@ fn what_if_shows_where_other_limits_would_have_mattered() {
     assert_eq!(fuller.recorded, "write: 531 bytes offered", "{fuller}");
     assert_eq!(fuller.now, "write: 30 bytes offered", "{fuller}");
     assert_eq!(with(Limits { input_bytes: 0, ..limits }), Err(ReplayError::NoInput));
+}
+
+/// A line, `silence`, another line: recorded with the limits that are given.
+fn interrupted_recording(limits: Limits, silence: Duration) -> Vec<u8> {
+    let (tape, file) = tape("line-echo");
+    let mut connection = Connection::new(LineEcho).with_limits(limits).recorded(tape);
+    let mut workspace = Workspace::new();
+    for (time, line) in [(Time::ZERO, b"a\n"), (Time::ZERO + silence, b"b\n")] {
+        let mut live = connection.lend(&mut workspace, time);
+        live.read_with(|slot| {
+            slot[..2].copy_from_slice(line);
+            Ok(2)
+        });
+        let Action::Write(write) = live.poll() else { panic!("a line was whole, so it is due") };
+        write.wrote(2);
+        assert!(matches!(live.poll(), Action::Wait(_)), "all is said");
+    }
+    drop(connection);
+    file.recv().expect("a drop ends the recording")
+}
+
+#[test]
+fn what_if_shows_a_deadline_that_would_have_come_before_the_next_turn() {
+    let file = interrupted_recording(LineEcho::LIMITS, Duration::from_secs(5));
+    let with = |idle_ms| {
+        let limits = Limits { idle_ms, ..LineEcho::LIMITS };
+        replay(&file, || LineEcho, Options { limits: Some(limits) })
+    };
+    let sooner = difference(with(2_000));
+    let (recorded, now) = ("turn at 5s", "turn at 2s, which is a deadline");
+    assert_eq!((&*sooner.recorded, &*sooner.now), (recorded, now), "{sooner}");
+    // A turn at the very deadline is the one that the driver would have made.
+    for idle_ms in [0, 5_000, 6_000] {
+        let same = with(idle_ms).expect("undamaged");
+        assert!(same.is_identical(), "{idle_ms}: {same}");
+    }
+}
+
+#[test]
+fn what_if_does_not_blame_other_limits_for_a_driver_that_came_late() {
+    let limits = Limits { idle_ms: 4_999, ..LineEcho::LIMITS };
+    let file = interrupted_recording(limits, Duration::from_secs(5));
+    let larger = Limits { input_bytes: limits.input_bytes + 1, ..limits };
+    let same = replay(&file, || LineEcho, Options { limits: Some(larger) }).expect("undamaged");
+    assert!(same.is_identical(), "{same}");
 }
 
 #[test]

@@ -4,8 +4,8 @@ use crate::identical::comes_out_again;
 use crate::records::{Records, encode};
 use crate::stage::{find, lines, no_commands, reseal, run_calmly, tape};
 use drywire_core::layer::Stack;
-use drywire_core::record::{Entry, LayerCallKind, Reader};
-use drywire_core::{Connection, Limits};
+use drywire_core::record::{Entry, LayerCallKind, ReadAnswer, Reader};
+use drywire_core::{Connection, Limits, Time, Workspace};
 use drywire_protocols::{Dialog, LineEcho};
 use drywire_sim::Random;
 use drywire_sim::replay::{Options, OutputByte, Replayed, replay};
@@ -86,4 +86,36 @@ fn layer_that_did_something_else_is_a_difference() {
     reseal(&mut forged);
     let replayed = replay(&forged, || LineEcho, Options::default()).expect("undamaged");
     assert!(!replayed.is_identical(), "{replayed}");
+}
+
+#[test]
+fn last_call_of_a_layer_has_to_come_again_though_nothing_follows() {
+    let (tape, file) = tape("line-echo");
+    let mut connection = Connection::with_layer(LineEcho, Records::default()).recorded(tape);
+    let mut workspace = Workspace::new();
+    let text = encode(b"text");
+    let mut live = connection.lend(&mut workspace, Time::ZERO);
+    live.read_with(|slot| {
+        slot[..text.len()].copy_from_slice(&text);
+        Ok(text.len())
+    });
+    drop(live);
+    drop(connection);
+    let mut file = file.recv().expect("a drop ends the recording");
+    let same = replay(&file, || LineEcho, Options::default()).expect("undamaged");
+    assert!(same.is_identical(), "{same}");
+
+    // What was a read of 7 bytes becomes one of nothing, and 7 by itself is a drain.
+    let entries = Reader::new(&file).expect("undamaged").entries().flatten();
+    let answer = ReadAnswer::Wire(7);
+    let read =
+        entries.zip(1..).find(|(located, _)| matches!(located.entry, Entry::Read { answer: a, .. } if a == answer));
+    let (_, next) = read.expect("it was read");
+    let behind = Reader::new(&file).expect("undamaged").entries().flatten().nth(next).expect("the layer's call").offset;
+    file[behind - 2] = 4;
+    reseal(&mut file);
+    let Ok(Replayed::Different(difference)) = replay(&file, || LineEcho, Options::default()) else {
+        panic!("the layer was not asked")
+    };
+    assert!(difference.recorded.starts_with("layer received 7"), "{difference}");
 }
