@@ -102,7 +102,7 @@ pub(crate) struct Serve {
     /// Keep the last bytes of a connection instead of the first: can be traced, not replayed
     #[arg(long, requires = "record")]
     pub(crate) record_ring: bool,
-    /// Recordings in the directory; the oldest go
+    /// Recordings this server leaves in the directory; the oldest go
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..), requires = "record")]
     pub(crate) record_keep: u32,
     /// Blank the rest of each line that begins with this, as "PASS "; may be given again

@@ -13,7 +13,9 @@ use core::time::Duration;
 ///
 /// With the feature `derive`, `#[derive(Record)]` does it for structs and enums
 /// whose fields are `Record` themselves. The order of variants and fields is the
-/// format, so a recording is replayed by the version that made it.
+/// format, so a recording is replayed by the version that made it. A type that holds
+/// itself (in a `Box`) is read back by recursion: a forged recording may then ask for
+/// more stack than there is.
 ///
 /// ```
 /// use drywire_core::record::Record;

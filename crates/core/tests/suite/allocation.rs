@@ -1,7 +1,7 @@
 //! Nothing is allocated per message once warm, and an idle connection holds no
 //! buffer (row A1; DESIGN 4.3, 4.4). Counted by a library.
 
-use crate::support::layers::Records;
+use crate::support::layers::{HELLO, Records};
 use crate::support::net::{Chops, Net};
 use crate::support::pattern;
 use crate::support::probe::Probe;
@@ -9,7 +9,7 @@ use crate::support::script::Script;
 use allocation_counter::{AllocationInfo, measure};
 use drywire_core::layer::Layer;
 use drywire_core::{
-    Blocked, Budget, Connection, Context, FileError, FileId, Limits, OpenFile, Opened, Opening, Protocol, Ready,
+    Action, Blocked, Budget, Connection, Context, FileError, FileId, Limits, OpenFile, Opened, Opening, Protocol, Ready,
     SendFileError, Stop, Time, Timer, Transport, Turn, Wait, Workspace, turn,
 };
 use std::convert::Infallible;
@@ -242,4 +242,29 @@ fn i2_memory_of_a_full_queue_is_near_its_bound() {
     });
     assert!(conn.held_bytes() > 200_000);
     assert!(info.bytes_max < 400_000, "{info:?}");
+}
+
+/// A peer that makes a layer answer again and again, all in one turn.
+#[test]
+fn answers_of_a_layer_are_freed_as_they_are_written() {
+    const ANSWER: usize = 16 * 1024;
+    let mut conn = Connection::with_layer(Script::default(), Records::answering_hello_with(ANSWER));
+    let mut workspace = Workspace::new();
+    let (mut written, answers) = (0, 400);
+    let info = measure(|| {
+        let mut live = conn.lend(&mut workspace, Time::ZERO);
+        for _ in 0..answers {
+            live.read_with(|slot| {
+                slot[0] = HELLO;
+                Ok(1)
+            });
+            while let Action::Write(write) = live.poll() {
+                let n = write.with_slices(|slices, _| slices.iter().map(|slice| slice.len()).sum());
+                written += n;
+                write.wrote(n);
+            }
+        }
+    });
+    assert_eq!(written, answers * ANSWER);
+    assert!(info.bytes_max < 20 * ANSWER as u64, "{} bytes at a time", info.bytes_max);
 }

@@ -36,7 +36,7 @@ pub(crate) struct Records {
 const RECORD: usize = 100;
 const MASK: u8 = 0x55;
 /// As a length byte: a hello.
-const HELLO: u8 = 255;
+pub(crate) const HELLO: u8 = 255;
 
 impl Records {
     pub(crate) fn with_handshake() -> Records {
