@@ -1,6 +1,7 @@
 //! What the driver logs of strangers. How one close line reads is tested where a
 //! program prints it, in the command line's tests.
 
+use crate::child::isolated;
 use drywire_driver_mio::{Accept, Address, Config, Driver, Quiet};
 use drywire_protocols::LineEcho;
 use std::io;
@@ -55,8 +56,9 @@ fn forger(dir: &std::path::Path, server: &std::path::Path) -> UnixStream {
     fd.into()
 }
 
-#[test]
-fn fault_71_name_of_a_peer_forges_no_line() {
+// Alone: loggers that come and go on other threads make tracing forget, for a moment, that
+// anybody listens.
+isolated!(fault_71_name_of_a_peer_forges_no_line, {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("server");
     let mut driver = Driver::<LineEcho>::new(Config::default()).unwrap();
@@ -84,4 +86,4 @@ fn fault_71_name_of_a_peer_forges_no_line() {
     for line in lines {
         assert!(line.contains(r"x\n2026-01-01 ERROR forged \x1b[31m") && !line.contains('\x1b'), "{line}");
     }
-}
+});
