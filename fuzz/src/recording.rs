@@ -32,7 +32,11 @@ fn read_all(file: &[u8]) -> usize {
         }
         assert!(entries + failures <= ENTRIES_A_BYTE * file.len() + 1, "more entries than bytes");
     }
-    assert!(words <= WORDS_A_BYTE * file.len() + WORDS_AN_ENTRY * entries, "{words} of words from {} bytes", file.len());
+    assert!(
+        words <= WORDS_A_BYTE * file.len() + WORDS_AN_ENTRY * entries,
+        "{words} of words from {} bytes",
+        file.len()
+    );
     assert_eq!(reader.check().is_ok(), failures == 0, "the check finds what reading does");
     entries
 }
@@ -65,7 +69,11 @@ fn poll_all(live: &mut Live<'_, Rich>, mut takes: usize) {
                 let offered = write.with_slices(|slices, _| slices.iter().map(|slice| slice.len()).sum::<usize>());
                 let n = offered.min(takes);
                 takes -= n;
-                if n == 0 { write.blocked() } else { write.wrote(n) }
+                if n == 0 {
+                    write.blocked()
+                } else {
+                    write.wrote(n)
+                }
                 continue;
             }
             Action::OpenFile(request) => request.id(),
@@ -117,8 +125,7 @@ pub fn recording(data: &[u8]) {
     let reader = Reader::new(&file).expect("it was just made");
     assert_eq!(reader.check(), Ok(()));
     assert_eq!(reader.header().limits, Rich::LIMITS);
-    let read: Vec<String> =
-        reader.entries().map(|entry| entry.expect("it was just made").entry.to_string()).collect();
+    let read: Vec<String> = reader.entries().map(|entry| entry.expect("it was just made").entry.to_string()).collect();
     assert_eq!(read, hear(rest), "what is read is what happened");
     assert_eq!(entries, read.len());
 
