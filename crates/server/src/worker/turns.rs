@@ -94,7 +94,8 @@ where
                         log_close(id, entry.peer.as_deref(), &report);
                     }
                     planted!(ReportedTwice: if let drywire_core::Reason::Aborted = report.reason {
-                        let again = drywire_core::CloseReport { reason: drywire_core::Reason::Aborted, counters: report.counters };
+                        let reason = drywire_core::Reason::Aborted;
+                        let again = drywire_core::CloseReport { reason, counters: report.counters };
                         application.closed(self, id, again);
                     });
                     return application.closed(self, id, report);
