@@ -10,6 +10,7 @@
 //! that does not come from a seed.
 
 pub mod kit;
+mod ledger;
 pub mod mock;
 mod random;
 pub mod replay;

@@ -21,7 +21,7 @@ where
 {
     /// What must hold after every turn.
     pub(super) fn check(&mut self) -> Result<(), Trouble> {
-        if let Some(broken) = self.wire.broken.take() {
+        if let Some(broken) = self.wire.ledger.broken.take() {
             return Err(trouble(Check::Close, "files and ends in their order", &broken));
         }
         let limits = self.conn.limits();
@@ -42,8 +42,8 @@ where
             let got = format!("{:?} at {:?}", self.wait, self.now);
             return Err(trouble(Check::Wake, "a deadline that lies ahead", &got));
         }
-        if self.close.is_some() && !self.wire.open.is_empty() {
-            let got = format!("{} files are open after the close", self.wire.open.len());
+        if self.close.is_some() && !self.wire.ledger.open.is_empty() {
+            let got = format!("{} files are open after the close", self.wire.ledger.open.len());
             return Err(trouble(Check::Close, "every file closed before the close", &got));
         }
         Ok(())

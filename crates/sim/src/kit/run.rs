@@ -166,7 +166,7 @@ where
         while self.close.is_none() {
             let readable = self.wait.read && self.wire.is_readable();
             let due = self.wait.deadline.is_some_and(|deadline| deadline <= self.now);
-            if !(self.again || readable || self.wait.write || due || !self.wire.asked.is_empty()) {
+            if !(self.again || readable || self.wait.write || due || !self.wire.ledger.asked.is_empty()) {
                 return Ok(());
             }
             self.turn()?;
@@ -181,13 +181,13 @@ where
             return Err(endless("to come to rest"));
         }
         self.again = false;
-        let asked = self.wire.asked.pop_front();
+        let asked = self.wire.ledger.asked.pop_front();
         let answer = asked.map(|(id, name)| (id, self.wire.answer(id, &name)));
         let mut live = self.conn.lend(self.workspace, self.now);
         if let Some((id, result)) = answer
             && live.handle_file(id, result).is_err()
         {
-            self.wire.broken.get_or_insert(format!("the answer for {id:?} was refused"));
+            self.wire.ledger.broken.get_or_insert(format!("the answer for {id:?} was refused"));
         }
         live.handle_writable();
         let mut ready = Ready::UNKNOWN;

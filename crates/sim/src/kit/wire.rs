@@ -2,6 +2,7 @@
 //! that are vectors.
 
 use super::manner::Sizes;
+use crate::ledger::{Ledger, part};
 use drywire_core::{Blocked, FileError, FileId, OpenFile, Opening, SendFileError, Transport, TransportError};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -27,13 +28,7 @@ pub(super) struct Wire<'k> {
     /// Everything it took, file bytes included.
     pub(super) taken: Vec<u8>,
     pub(super) disk: &'k Disk,
-    pub(super) opens_later: bool,
-    /// Asked for, not answered.
-    pub(super) asked: VecDeque<(FileId, Vec<u8>)>,
-    pub(super) open: BTreeMap<FileId, &'k [u8]>,
-    /// A rule that the connection broke: what, in words.
-    pub(super) broken: Option<String>,
-    half_closed: bool,
+    pub(super) ledger: Ledger<&'k [u8]>,
 }
 
 impl<'k> Wire<'k> {
@@ -46,11 +41,7 @@ impl<'k> Wire<'k> {
             writes,
             taken: Vec::new(),
             disk,
-            opens_later,
-            asked: VecDeque::new(),
-            open: BTreeMap::new(),
-            broken: None,
-            half_closed: false,
+            ledger: Ledger::new(opens_later),
         }
     }
 
@@ -61,21 +52,11 @@ impl<'k> Wire<'k> {
 
     /// What the disk says about a name.
     pub(super) fn answer(&mut self, id: FileId, name: &[u8]) -> Result<u64, FileError> {
-        let contents = self.disk.get(name).ok_or(FileError::NotFound)?;
-        if self.open.insert(id, contents).is_some() {
-            self.break_rule(format!("{id:?} was opened twice"));
-        }
-        Ok(contents.len() as u64)
-    }
-
-    fn break_rule(&mut self, what: String) {
-        self.broken.get_or_insert(what);
+        self.ledger.answer(id, look(self.disk, name))
     }
 
     fn admit(&mut self, n: usize) -> Result<usize, Blocked> {
-        if self.half_closed {
-            self.break_rule("a write after the half-close".to_owned());
-        }
+        self.ledger.on_write();
         if self.peer == Peer::Reset {
             return Err(Blocked::Failed(TransportError::BrokenPipe));
         }
@@ -86,10 +67,12 @@ impl<'k> Wire<'k> {
     }
 
     fn part(&self, id: FileId, offset: u64, len: u64) -> &'k [u8] {
-        let Some(contents) = self.open.get(&id) else { return &[] };
-        let at = |n: u64| usize::try_from(n).unwrap_or(usize::MAX).min(contents.len());
-        &contents[at(offset)..at(offset.saturating_add(len))]
+        self.ledger.open.get(&id).map_or(&[], |contents| part(contents, offset, len))
     }
+}
+
+fn look<'k>(disk: &'k Disk, name: &[u8]) -> Result<&'k [u8], FileError> {
+    disk.get(name).map(Vec::as_slice).ok_or(FileError::NotFound)
 }
 
 impl Transport for Wire<'_> {
@@ -134,7 +117,7 @@ impl Transport for Wire<'_> {
     fn try_send_file(&mut self, id: FileId, offset: u64, len: u64) -> Result<u64, SendFileError> {
         let part = self.part(id, offset, len);
         if part.is_empty() {
-            self.break_rule(format!("{id:?} is not open, or sent beyond its end"));
+            self.ledger.break_rule(format!("{id:?} is not open, or sent beyond its end"));
             return Ok(0);
         }
         let n = self.admit(part.len()).map_err(SendFileError::Output)?;
@@ -149,23 +132,14 @@ impl Transport for Wire<'_> {
     }
 
     fn open_file(&mut self, request: &OpenFile<'_>) -> Opening {
-        if self.opens_later {
-            self.asked.push_back((request.id(), request.name().to_vec()));
-            return Opening::Later;
-        }
-        Opening::Done(self.answer(request.id(), request.name()))
+        self.ledger.ask(request, |name| look(self.disk, name))
     }
 
     fn close_file(&mut self, id: FileId) {
-        if self.open.remove(&id).is_none() {
-            self.break_rule(format!("{id:?} was closed twice, or never open"));
-        }
+        self.ledger.close_file(id);
     }
 
     fn half_close(&mut self) {
-        if self.half_closed {
-            self.break_rule("two half-closes".to_owned());
-        }
-        self.half_closed = true;
+        self.ledger.half_close();
     }
 }

@@ -92,7 +92,7 @@ impl<P: Protocol, L: Layer> Mock<P, L> {
     /// Files are answered in the wait that says [`On::opened`].
     #[must_use]
     pub fn opens_later(mut self) -> Self {
-        self.wire.opens_later = true;
+        self.wire.ledger.opens_later = true;
         self
     }
 
@@ -195,7 +195,7 @@ impl<P: Protocol, L: Layer> Mock<P, L> {
     /// When it has not.
     #[track_caller]
     pub fn expect_half_close(&mut self) -> &mut Self {
-        assert!(self.wire.half_closed, "mock: our direction has not ended");
+        assert!(self.wire.ledger.half_closed, "mock: our direction has not ended");
         self
     }
 
@@ -222,7 +222,7 @@ impl<P: Protocol, L: Layer> Mock<P, L> {
             Some(report) => assert!(report.reason == *reason, "mock: closed for {:?}, not {reason:?}", report.reason),
             None => panic!("mock: still open, waiting for {:?}", self.wait),
         }
-        assert!(self.wire.open.is_empty(), "mock: {} files were left open", self.wire.open.len());
+        assert!(self.wire.ledger.open.is_empty(), "mock: {} files were left open", self.wire.ledger.open.len());
         self
     }
 
@@ -267,7 +267,7 @@ impl<P: Protocol, L: Layer> Mock<P, L> {
     /// Every entry of the wait was used, once.
     #[track_caller]
     fn check_used(&mut self) {
-        if let Some(broken) = self.wire.broken.take() {
+        if let Some(broken) = self.wire.ledger.broken.take() {
             panic!("mock: {broken}");
         }
         let left = |what: &str, entries: &VecDeque<Written<Answer>>| {
@@ -292,7 +292,7 @@ fn put_in<P: Protocol, L: Layer>(live: &mut Live<'_, P, L>, wire: &mut Wire, inp
             }
         }
         Input::Opened => {
-            let Some((id, name)) = wire.asked.pop_front() else {
+            let Some((id, name)) = wire.ledger.asked.pop_front() else {
                 panic!("mock: no file was asked for, as is written at {at}")
             };
             let result = wire.answer(id, &name);

@@ -1,6 +1,7 @@
 //! The mock's transport: it answers what was written down, and notes what should
 //! not have been asked.
 
+use crate::ledger::{Ledger, part};
 use core::panic::Location;
 use drywire_core::{Blocked, FileError, FileId, OpenFile, Opening, SendFileError, Transport, TransportError};
 use std::collections::{BTreeMap, VecDeque};
@@ -46,16 +47,12 @@ pub struct Wire {
     /// was a would-block, else for ever.
     last_read: Option<Written<Answer>>,
     last_write: Option<Written<Answer>>,
-    pub(super) disk: BTreeMap<Vec<u8>, Result<Vec<u8>, FileError>>,
-    pub(super) opens_later: bool,
-    pub(super) asked: VecDeque<(FileId, Vec<u8>)>,
-    pub(super) open: BTreeMap<FileId, Vec<u8>>,
+    pub(super) disk: Disk,
+    /// Of files, our end, and what the loop, or the connection, should not have done.
+    pub(super) ledger: Ledger<Vec<u8>>,
     /// Not expected yet.
     pub(super) sent: Vec<u8>,
-    pub(super) half_closed: bool,
     pub(super) short_read_exhausts: bool,
-    /// What the loop, or the connection, should not have done.
-    pub(super) broken: Option<String>,
 }
 
 impl Wire {
@@ -66,13 +63,9 @@ impl Wire {
             last_read: None,
             last_write: None,
             disk: BTreeMap::new(),
-            opens_later: false,
-            asked: VecDeque::new(),
-            open: BTreeMap::new(),
+            ledger: Ledger::new(false),
             sent: Vec::new(),
-            half_closed: false,
             short_read_exhausts: false,
-            broken: None,
         }
     }
 
@@ -86,25 +79,16 @@ impl Wire {
     }
 
     pub(super) fn answer(&mut self, id: FileId, name: &[u8]) -> Result<u64, FileError> {
-        let contents = self.disk.get(name).cloned().unwrap_or(Err(FileError::NotFound))?;
-        let len = contents.len() as u64;
-        self.open.insert(id, contents);
-        Ok(len)
-    }
-
-    fn break_rule(&mut self, what: String) {
-        self.broken.get_or_insert(what);
+        self.ledger.answer(id, look(&self.disk, name))
     }
 
     /// What the next write gets, of `n` bytes that are offered.
     fn admit(&mut self, n: usize, is_file: bool) -> Result<usize, SendFileError> {
         let would_block = SendFileError::Output(Blocked::WouldBlock);
-        if self.half_closed {
-            self.break_rule("a write after the half-close".to_owned());
-        }
+        self.ledger.on_write();
         if let Some(Written { what, at }) = &self.last_write {
             let broken = format!("used twice: a write after the one that was told \"{what}\", written at {at}");
-            self.break_rule(broken);
+            self.ledger.break_rule(broken);
             return Err(would_block);
         }
         let Some(entry) = self.writes.pop_front() else { return Ok(n) };
@@ -113,7 +97,7 @@ impl Wire {
             Answer::FileFails(error) if is_file => Err(SendFileError::File(error)),
             Answer::Fails(error) => Err(SendFileError::Output(Blocked::Failed(error))),
             Answer::FileFails(_) => {
-                self.break_rule(format!("a file was to fail, written at {}, but bytes are written", entry.at));
+                self.ledger.break_rule(format!("a file was to fail, written at {}, but bytes are written", entry.at));
                 Err(would_block)
             }
             Answer::Takes(_) | Answer::WouldBlock | Answer::Bytes(_) | Answer::End => Err(would_block),
@@ -121,6 +105,12 @@ impl Wire {
         self.last_write = Some(entry);
         outcome
     }
+}
+
+type Disk = BTreeMap<Vec<u8>, Result<Vec<u8>, FileError>>;
+
+fn look(disk: &Disk, name: &[u8]) -> Result<Vec<u8>, FileError> {
+    disk.get(name).cloned().unwrap_or(Err(FileError::NotFound))
 }
 
 impl Transport for Wire {
@@ -131,7 +121,7 @@ impl Transport for Wire {
     fn try_read(&mut self, slot: &mut [u8]) -> Result<usize, Blocked> {
         if let Some(Written { what, at }) = &self.last_read {
             let broken = format!("used twice: a read after the one that was told \"{what}\", written at {at}");
-            self.break_rule(broken);
+            self.ledger.break_rule(broken);
             return Err(Blocked::WouldBlock);
         }
         let Some(entry) = self.reads.front_mut() else { return Err(Blocked::WouldBlock) };
@@ -167,12 +157,11 @@ impl Transport for Wire {
     }
 
     fn try_send_file(&mut self, id: FileId, offset: u64, len: u64) -> Result<u64, SendFileError> {
-        let Some(contents) = self.open.get(&id) else {
-            self.break_rule(format!("{id:?} is sent and not open"));
+        let Some(contents) = self.ledger.open.get(&id) else {
+            self.ledger.break_rule(format!("{id:?} is sent and not open"));
             return Ok(0);
         };
-        let at = |n: u64| usize::try_from(n).unwrap_or(usize::MAX).min(contents.len());
-        let part = contents[at(offset)..at(offset.saturating_add(len))].to_vec();
+        let part = part(contents, offset, len).to_vec();
         let n = match self.admit(part.len(), true) {
             Err(SendFileError::File(FileError::Truncated)) => return Ok(0),
             outcome => outcome?,
@@ -182,34 +171,24 @@ impl Transport for Wire {
     }
 
     fn read_file(&mut self, id: FileId, offset: u64, slot: &mut [u8]) -> Result<usize, FileError> {
-        let Some(contents) = self.open.get(&id) else {
-            self.break_rule(format!("{id:?} is read and not open"));
+        let Some(contents) = self.ledger.open.get(&id) else {
+            self.ledger.break_rule(format!("{id:?} is read and not open"));
             return Ok(0);
         };
-        let rest = &contents[usize::try_from(offset).unwrap_or(usize::MAX).min(contents.len())..];
-        let n = rest.len().min(slot.len());
-        slot[..n].copy_from_slice(&rest[..n]);
-        Ok(n)
+        let part = part(contents, offset, slot.len() as u64);
+        slot[..part.len()].copy_from_slice(part);
+        Ok(part.len())
     }
 
     fn open_file(&mut self, request: &OpenFile<'_>) -> Opening {
-        if self.opens_later {
-            self.asked.push_back((request.id(), request.name().to_vec()));
-            return Opening::Later;
-        }
-        Opening::Done(self.answer(request.id(), request.name()))
+        self.ledger.ask(request, |name| look(&self.disk, name))
     }
 
     fn close_file(&mut self, id: FileId) {
-        if self.open.remove(&id).is_none() {
-            self.break_rule(format!("{id:?} was closed twice, or never open"));
-        }
+        self.ledger.close_file(id);
     }
 
     fn half_close(&mut self) {
-        if self.half_closed {
-            self.break_rule("two half-closes".to_owned());
-        }
-        self.half_closed = true;
+        self.ledger.half_close();
     }
 }
