@@ -192,7 +192,9 @@ fn in_a_connection<F: Framing>(expected: &(Vec<Vec<u8>>, usize, bool), portions:
         | Reason::File(_)
         | Reason::Layer(_)
         | Reason::Stalled
-        | Reason::Aborted) => panic!("{reason:?}"),
+        | Reason::Aborted
+        | Reason::Panicked
+        | Reason::Shed) => panic!("{reason:?}"),
     }
 }
 

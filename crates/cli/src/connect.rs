@@ -159,7 +159,9 @@ impl Application<Mio, Relay> for Client {
             | Reason::File(_)
             | Reason::Layer(_)
             | Reason::Stalled
-            | Reason::Aborted) => Err(ConnectError::Standard(io::Error::other(reason.to_string()))),
+            | Reason::Aborted
+            | Reason::Panicked
+            | Reason::Shed) => Err(ConnectError::Standard(io::Error::other(reason.to_string()))),
         };
         self.end(result);
     }

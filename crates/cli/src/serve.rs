@@ -7,7 +7,7 @@ use crate::{say, signals};
 use drywire_core::record::Record;
 use drywire_core::{CloseReport, Connection, Limits};
 use drywire_protocols::{ByteEcho, Dialog, LineEcho};
-use drywire_server::{Address, AddressError, Application, Config, Id, Interest, Net, SourceEvent, Worker};
+use drywire_server::{Address, AddressError, Application, Config, Id, Interest, Net, Notice, SourceEvent, Worker};
 use std::fmt;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -175,9 +175,11 @@ where
         }
     }
 
-    fn listener_failed(&mut self, worker: &mut Worker<P, (), N>, _: Id, error: &io::Error) {
-        self.stop = Stop::Failed(error.to_string());
-        worker.shutdown();
+    fn notice(&mut self, worker: &mut Worker<P, (), N>, notice: Notice<'_>) {
+        if let Notice::ListenerFailed { error, .. } = notice {
+            self.stop = Stop::Failed(error.to_string());
+            worker.shutdown();
+        }
     }
 }
 

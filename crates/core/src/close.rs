@@ -37,6 +37,12 @@ pub enum Reason<E> {
     Stalled,
     /// The protocol, the application or a shutdown's deadline cut it off.
     Aborted,
+    /// The protocol, or the application in a callback about this connection, panicked
+    /// (FAULTS 59). A connection does not say this itself; whoever runs it does.
+    Panicked,
+    /// It was cut because the process had no more memory to give by its budget. A
+    /// connection does not say this itself; whoever runs it does.
+    Shed,
 }
 
 impl<E> Reason<E> {
@@ -48,7 +54,12 @@ impl<E> Reason<E> {
             Reason::Finished | Reason::Requested | Reason::Peer(_) | Reason::Limit(_) | Reason::Layer(_) => false,
             // The other rules are broken in a call, which ends like any other that fails.
             Reason::Misuse(misuse) => *misuse == Misuse::ForgottenTurn,
-            Reason::Transport(_) | Reason::File(_) | Reason::Stalled | Reason::Aborted => true,
+            Reason::Transport(_)
+            | Reason::File(_)
+            | Reason::Stalled
+            | Reason::Aborted
+            | Reason::Panicked
+            | Reason::Shed => true,
         }
     }
 }
@@ -66,6 +77,8 @@ impl<E: fmt::Display> fmt::Display for Reason<E> {
             Reason::Layer(error) => write!(f, "layer: {error}"),
             Reason::Stalled => f.write_str("the peer stopped taking output"),
             Reason::Aborted => f.write_str("aborted"),
+            Reason::Panicked => f.write_str("the code that serves it panicked"),
+            Reason::Shed => f.write_str("cut to stay within the memory budget"),
         }
     }
 }

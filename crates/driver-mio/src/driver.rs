@@ -5,7 +5,7 @@ use crate::net::{Mio, news};
 use crate::stream::POLL2;
 use drywire_core::Protocol;
 use drywire_core::layer::Layer;
-use drywire_server::{Application, Config, Id, Rounds};
+use drywire_server::{Application, Commons, Config, Id, Rounds};
 use mio::{Events, Token, Waker};
 use std::fmt;
 use std::io;
@@ -53,6 +53,15 @@ impl<P: Protocol, L: Layer> Driver<P, L> {
     /// # Errors
     /// The system gives no poller, or the root is no directory.
     pub fn new(config: Config) -> io::Result<Driver<P, L>> {
+        let commons = Commons::new(&config);
+        Driver::sharing(config, commons)
+    }
+
+    /// The same for one of several workers of a server.
+    ///
+    /// # Errors
+    /// As [`Driver::new`].
+    pub fn sharing(config: Config, commons: Commons) -> io::Result<Driver<P, L>> {
         let net = Mio::new(&config)?;
         let waker = Arc::new(Waker::new(net.poll.registry(), WAKER)?);
         let wake = move || {
@@ -60,7 +69,7 @@ impl<P: Protocol, L: Layer> Driver<P, L> {
             let _ = waker.wake();
         };
         let events = Events::with_capacity(config.events.max(1));
-        Ok(Driver { worker: Rounds::new(net, config, wake), events })
+        Ok(Driver { worker: Rounds::sharing(net, config, commons, wake), events })
     }
 
     /// Waits until something happens, for `timeout` at most, or until

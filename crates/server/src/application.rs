@@ -8,7 +8,7 @@ use drywire_core::layer::Layer;
 use drywire_core::{CloseReport, Connection, Protocol};
 use std::io;
 
-/// The application beside the connections of a worker.
+/// The application beside the connections of a worker. Everything is optional.
 ///
 /// Every method may add, change and remove connections through `worker` (row A4);
 /// none of them runs inside a connection, so it may close the one it hears about,
@@ -18,8 +18,22 @@ use std::io;
 ///
 /// Written for every `N`, it runs on every driver.
 pub trait Application<N: Net, P: Protocol, L: Layer = ()> {
-    /// Somebody connected. `None` turns the peer away: the stream is closed.
-    fn accept(&mut self, worker: &mut Worker<P, L, N>, listener: Id, peer: &Address) -> Option<Connection<P, L>>;
+    /// The worker is about to serve. Once, before anything else.
+    fn started(&mut self, worker: &mut Worker<P, L, N>) {
+        let _ = worker;
+    }
+
+    /// Nothing is left to do: a shutdown is through. Once, last.
+    fn stopped(&mut self, worker: &mut Worker<P, L, N>) {
+        let _ = worker;
+    }
+
+    /// Somebody connected. `None` turns the peer away: the stream is closed. So does
+    /// an application that does not implement this.
+    fn accept(&mut self, worker: &mut Worker<P, L, N>, listener: Id, peer: &Address) -> Option<Connection<P, L>> {
+        let _ = (worker, listener, peer);
+        None
+    }
 
     /// The connection `id` stands: it was accepted and is about to have its first
     /// turn, or it was ours to make and that has worked.
@@ -32,21 +46,50 @@ pub trait Application<N: Net, P: Protocol, L: Layer = ()> {
         let _ = (worker, id, event);
     }
 
+    /// The connection `id` owed its peer something, and the transport has taken the
+    /// last byte of it.
+    fn written_out(&mut self, worker: &mut Worker<P, L, N>, id: Id) {
+        let _ = (worker, id);
+    }
+
     /// The connection `id` has ended. Exactly once for each, last; also for one
     /// that was never opened because nobody answered.
     fn closed(&mut self, worker: &mut Worker<P, L, N>, id: Id, report: CloseReport<P::Error>) {
         let _ = (worker, id, report);
     }
 
+    /// Something happened to the server as a whole.
+    fn notice(&mut self, worker: &mut Worker<P, L, N>, notice: Notice<'_>) {
+        let _ = (worker, notice);
+    }
+
+    /// A period of [`Config::tick`](crate::Config::tick) has passed.
+    fn tick(&mut self, worker: &mut Worker<P, L, N>) {
+        let _ = worker;
+    }
+
+    /// A named timer has come.
+    fn timer(&mut self, worker: &mut Worker<P, L, N>, name: &'static str) {
+        let _ = (worker, name);
+    }
+
     /// Something happened to a descriptor registered beside the connections (row A10).
     fn source(&mut self, worker: &mut Worker<P, L, N>, id: Id, event: SourceEvent) {
         let _ = (worker, id, event);
     }
+}
 
+/// What happens to a server as a whole (row W4).
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Notice<'a> {
     /// A listener failed for good and was removed; connections stay.
-    fn listener_failed(&mut self, worker: &mut Worker<P, L, N>, listener: Id, error: &io::Error) {
-        let _ = (worker, listener, error);
-    }
+    ListenerFailed {
+        /// Which.
+        listener: Id,
+        /// Why.
+        error: &'a io::Error,
+    },
 }
 
 /// What a poller has to say about a registered descriptor (row B1).
@@ -77,11 +120,7 @@ impl<F: FnMut() -> P, N: Net, P: Protocol> Application<N, P> for Accept<F> {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Quiet;
 
-impl<N: Net, P: Protocol, L: Layer> Application<N, P, L> for Quiet {
-    fn accept(&mut self, _: &mut Worker<P, L, N>, _: Id, _: &Address) -> Option<Connection<P, L>> {
-        None
-    }
-}
+impl<N: Net, P: Protocol, L: Layer> Application<N, P, L> for Quiet {}
 
 /// Passes everything on to an application, and keeps the report of one connection
 /// from it: for a driver's `connect` and `drive`, which return that report.
@@ -111,6 +150,14 @@ where
     P: Protocol,
     L: Layer,
 {
+    fn started(&mut self, worker: &mut Worker<P, L, N>) {
+        self.application.started(worker);
+    }
+
+    fn stopped(&mut self, worker: &mut Worker<P, L, N>) {
+        self.application.stopped(worker);
+    }
+
     fn accept(&mut self, worker: &mut Worker<P, L, N>, listener: Id, peer: &Address) -> Option<Connection<P, L>> {
         self.application.accept(worker, listener, peer)
     }
@@ -121,6 +168,10 @@ where
 
     fn event(&mut self, worker: &mut Worker<P, L, N>, id: Id, event: P::Event) {
         self.application.event(worker, id, event);
+    }
+
+    fn written_out(&mut self, worker: &mut Worker<P, L, N>, id: Id) {
+        self.application.written_out(worker, id);
     }
 
     fn closed(&mut self, worker: &mut Worker<P, L, N>, id: Id, report: CloseReport<P::Error>) {
@@ -135,7 +186,15 @@ where
         self.application.source(worker, id, event);
     }
 
-    fn listener_failed(&mut self, worker: &mut Worker<P, L, N>, listener: Id, error: &io::Error) {
-        self.application.listener_failed(worker, listener, error);
+    fn notice(&mut self, worker: &mut Worker<P, L, N>, notice: Notice<'_>) {
+        self.application.notice(worker, notice);
+    }
+
+    fn tick(&mut self, worker: &mut Worker<P, L, N>) {
+        self.application.tick(worker);
+    }
+
+    fn timer(&mut self, worker: &mut Worker<P, L, N>, name: &'static str) {
+        self.application.timer(worker, name);
     }
 }

@@ -8,6 +8,7 @@
 //!   of a driver that is not waiting.
 //! - [`net`]: what a driver adds to it.
 //! - [`application`]: what a server's own code implements.
+//! - [`commons`]: what the workers of one server share.
 //! - [`config`]: what a driver can be told.
 //! - [`address`]: where to listen and whom to connect to.
 //! - [`table`]: who is connected, under ids that are never reused.
@@ -22,6 +23,7 @@
 pub mod accept;
 pub mod address;
 pub mod application;
+pub mod commons;
 pub mod config;
 pub mod drain;
 pub mod escape;
@@ -36,8 +38,9 @@ pub mod worker;
 
 pub use accept::{ACCEPTS_PER_TURN, Backoff, Pause, Verdict, classify};
 pub use address::{Address, ParseAddressError};
-pub use application::{Accept, Application, Quiet, SourceEvent, Watch};
-pub use config::{Config, SystemCalls};
+pub use application::{Accept, Application, Notice, Quiet, SourceEvent, Watch};
+pub use commons::Commons;
+pub use config::{Config, OnPanic, SystemCalls, Timeouts};
 pub use drain::{Drain, DrainStep, Request};
 pub use escape::{Escaped, escaped};
 pub use handle::{Handle, SendError, ServerHandle};

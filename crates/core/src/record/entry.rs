@@ -237,7 +237,8 @@ impl ReasonKind {
             Reason::File(_) => ReasonKind::File,
             Reason::Layer(_) => ReasonKind::Layer,
             Reason::Stalled => ReasonKind::Stalled,
-            Reason::Aborted => ReasonKind::Aborted,
+            // Whoever runs a connection says the last two; the connection itself was aborted.
+            Reason::Aborted | Reason::Panicked | Reason::Shed => ReasonKind::Aborted,
         }
     }
 }

@@ -165,7 +165,9 @@ impl<P: Protocol> Tape<P> {
             | Reason::File(_)
             | Reason::Layer(_)
             | Reason::Stalled
-            | Reason::Aborted => bounded(&mut text, |bounded| (self.describe_reason)(&report.reason, bounded)),
+            | Reason::Aborted
+            | Reason::Panicked
+            | Reason::Shed => bounded(&mut text, |bounded| (self.describe_reason)(&report.reason, bounded)),
             Reason::Peer(_) => {
                 self.recorder.describe(&mut text, |bounded| (self.describe_reason)(&report.reason, bounded))
             }

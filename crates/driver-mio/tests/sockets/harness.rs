@@ -1,9 +1,8 @@
 //! The application under test: it lets everybody in and writes down what it hears.
 
 use drywire_core::{CloseReport, Connection, Limits, Protocol};
-use drywire_driver_mio::{Address, Application, Config, Driver, Id, Mio, ServerHandle, SourceEvent, Worker};
+use drywire_driver_mio::{Address, Application, Config, Driver, Id, Mio, Notice, ServerHandle, SourceEvent, Worker};
 use std::fmt;
-use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
@@ -75,8 +74,10 @@ impl<P: Protocol> Application<Mio, P> for Recorder<P> {
         self.sources.push((id, event));
     }
 
-    fn listener_failed(&mut self, _: &mut Worker<P>, listener: Id, _: &io::Error) {
-        self.failed.push(listener);
+    fn notice(&mut self, _: &mut Worker<P>, notice: Notice<'_>) {
+        if let Notice::ListenerFailed { listener, .. } = notice {
+            self.failed.push(listener);
+        }
     }
 }
 

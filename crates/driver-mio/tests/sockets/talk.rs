@@ -3,9 +3,8 @@
 
 use crate::harness::Report;
 use drywire_core::{Connection, Context, Limits, Protocol, Stop};
-use drywire_driver_mio::{Address, Application, Id, Mio, SourceEvent, Worker};
+use drywire_driver_mio::{Address, Application, Id, Mio, Notice, SourceEvent, Worker};
 use std::convert::Infallible;
-use std::io;
 
 /// Lines from the peer are events, commands are sent as they are.
 #[derive(Debug)]
@@ -65,7 +64,9 @@ impl<F: FnMut(&mut Worker<Talk>, Heard)> Application<Mio, Talk> for Each<F> {
         (self.0)(driver, Heard::Source(id, event));
     }
 
-    fn listener_failed(&mut self, driver: &mut Worker<Talk>, _: Id, _: &io::Error) {
-        (self.0)(driver, Heard::ListenerFailed);
+    fn notice(&mut self, driver: &mut Worker<Talk>, notice: Notice<'_>) {
+        if let Notice::ListenerFailed { .. } = notice {
+            (self.0)(driver, Heard::ListenerFailed);
+        }
     }
 }

@@ -4,7 +4,7 @@ use super::slot::{Listening, Slot};
 use super::{Worker, table_is_full};
 use crate::accept::{ACCEPTS_PER_TURN, Verdict, classify};
 use crate::address::Address;
-use crate::application::Application;
+use crate::application::{Application, Notice};
 use crate::escape::escaped;
 use crate::io_error::AddressError;
 use crate::log_limit::Log;
@@ -91,7 +91,7 @@ where
                 Verdict::Fatal => {
                     error!(%listener, error = %refused, "listener failed");
                     self.stop_listening(listener);
-                    return application.listener_failed(self, listener, &refused);
+                    return application.notice(self, Notice::ListenerFailed { listener, error: &refused });
                 }
             };
             if let Log::Write { suppressed } = pause.log {

@@ -4,6 +4,7 @@
 //! How a round goes is in `rounds` and `turns`, listening in `listening`, descriptors of others in
 //! `sources`; this file is what the application calls besides.
 
+mod commands;
 mod listening;
 mod log;
 mod rounds;
@@ -12,17 +13,18 @@ mod sources;
 mod turns;
 
 use crate::address::Address;
+use crate::commons::Commons;
 use crate::config::Config;
 use crate::drain::Drain;
-use crate::handle::{Handle, SendError, ServerHandle};
 use crate::inbox::{Inbox, Order};
 use crate::io_error::AddressError;
 use crate::net::Net;
 use crate::table::{Id, Table};
+use commands::Linked;
 use drywire_core::layer::Layer;
 use drywire_core::{Connection, Live, Protocol, Time, Workspace, planted};
 pub use rounds::Rounds;
-use slot::{Entry, Linked, Slot};
+use slot::{Entry, Slot};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::fmt;
@@ -55,6 +57,7 @@ pub struct Worker<P: Protocol, L: Layer, N: Net> {
     /// Rounds in a row that could not hear all news.
     full_rounds: usize,
     config: Config,
+    commons: Commons,
     now: Time,
 }
 
@@ -86,54 +89,6 @@ impl<P: Protocol, L: Layer, N: Net> Worker<P, L, N> {
     /// The poller's, or the table is full.
     pub fn add(&mut self, stream: impl Into<N::Open>, connection: Connection<P, L>) -> io::Result<Id> {
         self.insert_stream(connection, |net, id| net.register(id, stream.into()))
-    }
-
-    /// Hands a command to a connection's protocol, in this or the next round.
-    /// From other threads: [`Worker::handle`]. What came through a handle is taken
-    /// once a round, so this may overtake it; among themselves both keep their order.
-    ///
-    /// # Errors
-    /// The command comes back when too many wait, or the connection is gone.
-    pub fn send(&mut self, id: Id, command: P::Command) -> Result<(), SendError<P::Command>> {
-        let Some(linked) = self.linked(id) else { return Err(SendError::Closed(command)) };
-        let posted = linked.link.post(command)?;
-        linked.waiting.push_back(posted);
-        self.make_ready(id);
-        Ok(())
-    }
-
-    /// Closes a connection once everything it owes is sent, commands that wait
-    /// included. What is not there is closed already.
-    pub fn close(&mut self, id: Id) {
-        match self.table.get(id) {
-            // Behind the commands that are still on their way.
-            Some(Slot::Connection(Entry { linked: Some(linked), .. })) => linked.link.handle().close(),
-            Some(Slot::Connection(_) | Slot::Listener(_) | Slot::Source(_)) | None => self.close_now(id),
-        }
-    }
-
-    /// Closes behind the commands that have arrived.
-    fn close_now(&mut self, id: Id) {
-        self.with_live(id, |live, linked| match linked {
-            Some(linked) if !linked.waiting.is_empty() => linked.close = true,
-            Some(_) | None => live.close(),
-        });
-    }
-
-    /// Ends a connection now; what it owes is dropped. Its report comes with this
-    /// or the next round, never from inside this call.
-    pub fn abort(&mut self, id: Id) {
-        self.with_live(id, |live, _| live.abort());
-    }
-
-    /// A handle on a connection, for any thread (rows W2, B2).
-    pub fn handle(&mut self, id: Id) -> Option<Handle<P::Command>> {
-        self.linked(id).map(|linked| linked.link.handle())
-    }
-
-    /// A handle on the whole worker, for any thread: shut down, stop.
-    pub fn server_handle(&self) -> ServerHandle<P::Command> {
-        self.inbox.server_handle()
     }
 
     /// Begins to shut down: listeners close, connections send what they owe, and
@@ -208,7 +163,7 @@ impl<P: Protocol, L: Layer, N: Net> Worker<P, L, N> {
 
 /// What both need.
 impl<P: Protocol, L: Layer, N: Net> Worker<P, L, N> {
-    fn new(net: N, config: Config, wake: impl Fn() + Send + Sync + 'static) -> Worker<P, L, N> {
+    fn new(net: N, config: Config, commons: Commons, wake: impl Fn() + Send + Sync + 'static) -> Worker<P, L, N> {
         Worker {
             now: net.now(),
             net,
@@ -223,6 +178,7 @@ impl<P: Protocol, L: Layer, N: Net> Worker<P, L, N> {
             draining: false,
             full_rounds: 0,
             config,
+            commons,
         }
     }
 
@@ -237,15 +193,6 @@ impl<P: Protocol, L: Layer, N: Net> Worker<P, L, N> {
         self.connections += 1;
         self.make_ready(id);
         Ok(id)
-    }
-
-    /// The way for commands into a connection, made when it is first used.
-    fn linked(&mut self, id: Id) -> Option<&mut Linked<P::Command>> {
-        let capacity = self.config.commands_per_connection;
-        let Some(Slot::Connection(entry)) = self.table.get_mut(id) else { return None };
-        Some(entry.linked.get_or_insert_with(|| {
-            Box::new(Linked { link: self.inbox.link(id, capacity), waiting: VecDeque::new(), close: false })
-        }))
     }
 
     /// A turn without the transport, to put something in; the rest of the turn

@@ -5,6 +5,7 @@
 use super::Worker;
 use super::slot::Slot;
 use crate::application::Application;
+use crate::commons::Commons;
 use crate::config::Config;
 use crate::net::{Net, News};
 use crate::table::Id;
@@ -38,7 +39,18 @@ const LAST_WORDS: usize = 8;
 impl<P: Protocol, L: Layer, N: Net> Rounds<P, L, N> {
     /// A worker without connections. `wake` ends the driver's wait, from any thread.
     pub fn new(net: N, config: Config, wake: impl Fn() + Send + Sync + 'static) -> Rounds<P, L, N> {
-        Rounds { worker: Worker::new(net, config, wake) }
+        let commons = Commons::new(&config);
+        Rounds::sharing(net, config, commons, wake)
+    }
+
+    /// The same for one of several workers of a server.
+    pub fn sharing(
+        net: N,
+        config: Config,
+        commons: Commons,
+        wake: impl Fn() + Send + Sync + 'static,
+    ) -> Rounds<P, L, N> {
+        Rounds { worker: Worker::new(net, config, commons, wake) }
     }
 
     /// The driver's own part.

@@ -1,12 +1,11 @@
 //! What stands behind an id: a connection, a listener, somebody else's descriptor.
 
+use super::commands::Linked;
 use crate::accept::Backoff;
 use crate::address::Address;
-use crate::inbox::{Link, Posted};
 use crate::net::{Interest, Net, News};
 use drywire_core::layer::Layer;
-use drywire_core::{Connection, Live, Protocol, Ready, Time};
-use std::collections::VecDeque;
+use drywire_core::{Connection, Protocol, Ready, Time};
 use std::time::Duration;
 
 // A connection is the largest by far, and what nearly every slot holds: boxing it
@@ -38,15 +37,6 @@ pub(super) struct Entry<P: Protocol, L: Layer, N: Net> {
     pub(super) connecting: bool,
 }
 
-/// The way for commands into a connection.
-pub(super) struct Linked<C> {
-    pub(super) link: Link<C>,
-    /// Commands the connection could not take yet. Bound: the link's.
-    pub(super) waiting: VecDeque<Posted<C>>,
-    /// Close when the last of them is handled.
-    pub(super) close: bool,
-}
-
 impl<P: Protocol, L: Layer, N: Net> Entry<P, L, N> {
     /// For the next turn.
     pub(super) fn note(&mut self, news: News) {
@@ -68,25 +58,6 @@ impl<P: Protocol, L: Layer, N: Net> Entry<P, L, N> {
             connecting: false,
         }
     }
-}
-
-/// Hands over the next command that waits, if the connection can take one.
-/// False when there was nothing to do.
-pub(super) fn feed<P: Protocol, L: Layer>(
-    linked: &mut Option<Box<Linked<P::Command>>>,
-    live: &mut Live<'_, P, L>,
-) -> bool {
-    let Some(linked) = linked else { return false };
-    if linked.waiting.is_empty() {
-        return std::mem::take(&mut linked.close) && {
-            live.close();
-            true
-        };
-    }
-    if !live.can_take_command() {
-        return false;
-    }
-    linked.waiting.pop_front().is_some_and(|posted| live.handle_command(posted.into_command()).is_ok())
 }
 
 /// One listening socket, and how it is doing.

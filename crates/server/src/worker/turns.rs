@@ -2,11 +2,11 @@
 //! way to the end.
 
 use super::Worker;
+use super::commands::feed;
 use super::log::{log_close, report_unfinished};
-use super::slot::{Slot, feed};
+use super::slot::Slot;
 use crate::application::{Application, SourceEvent};
 use crate::drain::DrainStep;
-use crate::inbox::Order;
 use crate::net::{Connecting, Net, News, Release};
 use crate::table::Id;
 use drywire_core::layer::Layer;
@@ -160,34 +160,6 @@ where
                 None => {}
             }
         }
-    }
-
-    /// What other threads asked, and callbacks of this round.
-    pub(super) fn handle_orders(&mut self) {
-        let mut orders = std::mem::take(&mut self.orders);
-        self.inbox.take(&mut orders);
-        for order in orders.drain(..) {
-            match order {
-                Order::Command(posted) => {
-                    let id = posted.id();
-                    if let Some(Slot::Connection(entry)) = self.table.get_mut(id)
-                        && let Some(linked) = &mut entry.linked
-                    {
-                        linked.waiting.push_back(posted);
-                        self.make_ready(id);
-                    }
-                }
-                Order::Close(id) => self.close_now(id),
-                Order::Abort(id) => self.abort(id),
-                Order::Shutdown => {
-                    if self.drain.is_running() {
-                        self.shutdown();
-                    }
-                }
-                Order::Stop => self.drain.stop(),
-            }
-        }
-        self.orders = orders;
     }
 
     pub(super) fn tick_drain(&mut self) {

@@ -393,6 +393,8 @@ fn in_words<E: fmt::Display>(reason: &Reason<E>) -> Reason<String> {
         Reason::Layer(error) => Reason::Layer(*error),
         Reason::Stalled => Reason::Stalled,
         Reason::Aborted => Reason::Aborted,
+        Reason::Panicked => Reason::Panicked,
+        Reason::Shed => Reason::Shed,
     }
 }
 

@@ -93,6 +93,7 @@ impl Model {
         let happened = match report.reason {
             Reason::Finished => self.ended || self.drained || meaning.quits,
             Reason::Requested => self.closed,
+            Reason::Panicked | Reason::Shed => false,
             Reason::Aborted => self.aborted,
             Reason::Transport(_) => self.reset,
             Reason::Stalled => self.late,

@@ -5,7 +5,7 @@ use super::reactor::Reactor;
 use super::sockets::Sockets;
 use drywire_core::layer::Layer;
 use drywire_core::{CloseReport, Connection, Protocol};
-use drywire_server::{Address, Application, Config, Id, News, Rounds, Watch, Worker};
+use drywire_server::{Address, Application, Commons, Config, Id, News, Rounds, Watch, Worker};
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
@@ -38,6 +38,15 @@ impl<P: Protocol, L: Layer, R: Reactor> Driver<P, L, R> {
     /// # Errors
     /// There is no runtime here, or the root is no directory.
     pub fn new(config: Config) -> io::Result<Driver<P, L, R>> {
+        let commons = Commons::new(&config);
+        Driver::sharing(config, commons)
+    }
+
+    /// The same for one of several workers of a server.
+    ///
+    /// # Errors
+    /// As [`Driver::new`].
+    pub fn sharing(config: Config, commons: Commons) -> io::Result<Driver<P, L, R>> {
         let events = config.events.max(1);
         let net = Sockets::new(R::current()?, &config)?;
         let bell = net.bell.clone();
@@ -45,7 +54,13 @@ impl<P: Protocol, L: Layer, R: Reactor> Driver<P, L, R> {
             let bell = bell.clone();
             move || bell.ring()
         };
-        Ok(Driver { worker: Rounds::new(net, config, wake), bell, heard: VecDeque::new(), files: Vec::new(), events })
+        Ok(Driver {
+            worker: Rounds::sharing(net, config, commons, wake),
+            bell,
+            heard: VecDeque::new(),
+            files: Vec::new(),
+            events,
+        })
     }
 
     /// Waits until there is something to dispatch. Calls nobody.

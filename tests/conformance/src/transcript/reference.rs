@@ -122,7 +122,9 @@ pub(super) fn class<E: Debug>(reason: &Reason<E>) -> String {
         | Reason::File(_)
         | Reason::Layer(_)
         | Reason::Stalled
-        | Reason::Aborted => format!("{reason:?}"),
+        | Reason::Aborted
+        | Reason::Panicked
+        | Reason::Shed => format!("{reason:?}"),
     }
 }
 

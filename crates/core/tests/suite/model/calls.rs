@@ -354,7 +354,9 @@ impl Reference {
                 | Reason::File(_)
                 | Reason::Layer(_)
                 | Reason::Stalled
-                | Reason::Aborted => unreachable!("no failure of a call"),
+                | Reason::Aborted
+                | Reason::Panicked
+                | Reason::Shed => unreachable!("no failure of a call"),
             };
             self.tx.owed.extend(format!("-500 {why}\n").bytes().map(Owed::Byte));
         }

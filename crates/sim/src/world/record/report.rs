@@ -134,7 +134,9 @@ impl Record {
             | Reason::File(_)
             | Reason::Layer(_)
             | Reason::Stalled
-            | Reason::Aborted => false,
+            | Reason::Aborted
+            | Reason::Panicked
+            | Reason::Shed => false,
         };
         let Facts { broken, abort_asked, drained, cut, .. } = self.facts;
         let Some(since) = self.ended_at.filter(|_| by_itself && !(broken || abort_asked || drained || cut)) else {
@@ -189,6 +191,7 @@ impl Record {
                 None => false,
                 Some(since) => now.saturating_since(since).as_nanos() >= u128::from(self.limits.stall_ms) * 1_000_000,
             },
+            Reason::Panicked | Reason::Shed => false,
             Reason::Aborted => {
                 facts.abort_asked
                     || facts.cut
@@ -212,7 +215,9 @@ impl Record {
             | Reason::File(_)
             | Reason::Layer(_)
             | Reason::Stalled
-            | Reason::Aborted => return Vec::new(),
+            | Reason::Aborted
+            | Reason::Panicked
+            | Reason::Shed => return Vec::new(),
         };
         let too_long = matches!(reason, Reason::Limit(Limit::Input(_)));
         match self.speech {

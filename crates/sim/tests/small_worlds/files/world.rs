@@ -230,6 +230,7 @@ impl<'w> World<'w> {
         let happened = match report.reason {
             Reason::Finished => self.wire.ended || drained,
             Reason::Requested => closed,
+            Reason::Panicked | Reason::Shed => false,
             Reason::Aborted => aborted,
             Reason::Transport(_) => self.wire.reset,
             Reason::File(FileError::Truncated) => self.wire.truncated,
