@@ -77,7 +77,7 @@ impl OutputSide<'_> {
 
     fn transport_failed(mut self, error: TransportError) {
         self.tap(Entry::OutputFailed(error));
-        self.io.on_fault(Fault::Transport(error));
+        self.buffers.on_fault(Fault::Transport(error));
     }
 }
 
@@ -206,7 +206,7 @@ impl StreamFile<'_> {
     /// are never made up (FAULTS 46, 49).
     pub fn file_failed(mut self, error: FileError) {
         self.side.tap(Entry::FileFailed(error));
-        self.side.io.on_fault(Fault::File(error));
+        self.side.buffers.on_fault(Fault::File(error));
     }
 }
 
@@ -220,6 +220,7 @@ impl fmt::Debug for StreamFile<'_> {
 pub struct ReadFile<'a> {
     pub(crate) part: FilePart,
     pub(crate) slot: &'a mut Vec<u8>,
+    pub(crate) buffers: &'a mut Buffers,
     pub(crate) io: &'a mut Io,
     pub(crate) tape: Option<&'a mut Recorder>,
 }
@@ -263,7 +264,7 @@ impl ReadFile<'_> {
             Ok(n) => self.slot.truncate(n),
             Err(error) => {
                 self.slot.clear();
-                self.io.on_fault(Fault::File(error));
+                self.buffers.on_fault(Fault::File(error));
             }
         }
     }

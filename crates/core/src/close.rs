@@ -33,7 +33,8 @@ pub enum Reason<E> {
     File(FileError),
     /// A layer gave up: the handshake failed, a record was bad, the end was cut.
     Layer(LayerError),
-    /// The peer took nothing for [`Limits::stall_ms`](crate::Limits::stall_ms).
+    /// The peer took nothing for [`Limits::stall_ms`](crate::Limits::stall_ms), or
+    /// less than [`Limits::min_rate`](crate::Limits::min_rate).
     Stalled,
     /// The protocol, the application or a shutdown's deadline cut it off.
     Aborted,

@@ -46,14 +46,15 @@ pub(crate) enum FileGate {
     Idle,
     Asked(FileId),
     InFlight(FileId),
-    Answered(Opened),
+    /// The answer lies in the buffers.
+    Answered,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RoomRequest {
     None,
-    /// When this many bytes fit.
-    Bytes(usize),
+    /// When this many bytes fit; at most the output bound.
+    Bytes(u32),
     /// When nothing is owed.
     Flushed,
 }
@@ -87,6 +88,8 @@ pub struct Context<'a, P: Protocol> {
     pub(crate) name: &'a mut Vec<u8>,
     /// The file this call may stream.
     pub(crate) opened: Option<Opened>,
+    /// What this call of `consume` takes is part of a message that goes on.
+    pub(crate) unfinished: bool,
     pub(crate) now: Time,
 }
 
@@ -111,6 +114,7 @@ impl<'a, P: Protocol> Context<'a, P> {
             saved: None,
             name,
             opened,
+            unfinished: false,
             now,
         }
     }
@@ -189,8 +193,9 @@ impl<'a, P: Protocol> Context<'a, P> {
     /// taken as the bound. A `room` call that asks again without having queued
     /// anything is made again after the next other call, or in a later turn.
     pub fn request_room(&mut self, bytes: Option<usize>) {
-        let cap = self.writer.cap;
-        self.change().room = bytes.map_or(RoomRequest::Flushed, |n| RoomRequest::Bytes(n.min(cap)));
+        let cap = u32::try_from(self.writer.cap).expect("a bound of `Limits` is a u32");
+        let at_most = |n| u32::try_from(n).map_or(cap, |n| n.min(cap));
+        self.change().room = bytes.map_or(RoomRequest::Flushed, |n| RoomRequest::Bytes(at_most(n)));
     }
 
     /// Tells the application something.
@@ -277,6 +282,21 @@ impl<'a, P: Protocol> Context<'a, P> {
         self.set_timer(timer, Time::NEVER);
     }
 
+    /// Says that the message goes on behind what this call of [`Protocol::consume`]
+    /// takes: a body that is taken in parts.
+    ///
+    /// Without it, what a call takes is a whole message, and nothing is under way behind it.
+    /// With it, [`Limits::min_rate`](crate::Limits::min_rate) is watched for all parts
+    /// together, and [`Limits::message_ms`](crate::Limits::message_ms) for each of them. The
+    /// first call that takes something and does not say it ends the message. Elsewhere than in
+    /// `consume` it says nothing.
+    ///
+    /// *True today:* in the middle of such a message a connection holds its queues, about 300
+    /// bytes, though nothing is in them.
+    pub fn unfinished(&mut self) {
+        self.unfinished = true;
+    }
+
     /// Stops handling input, and reading it: the kernel slows the peer down (row A6).
     pub fn disable_read(&mut self) {
         self.change().read_enabled = false;
@@ -347,6 +367,7 @@ impl<'a, P: Protocol> Context<'a, P> {
         self.writer.begin();
         self.events_mark = self.events.len();
         self.saved = None;
+        self.unfinished = false;
     }
 
     /// Did the call since [`Context::begin`] change more than output and events?

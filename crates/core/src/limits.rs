@@ -15,6 +15,15 @@ pub const ERROR_REPLY_BYTES: usize = 512;
 /// Bound: a connection holds at most `input_bytes + output_bytes +
 /// `[`ERROR_REPLY_BYTES`] bytes of data. With layers, 64 KiB of what they encoded,
 /// what they answer to one read, and what they hold themselves come on top.
+///
+/// Each time limit, and the rate, is a number that means what it says, or one of two others:
+///
+/// | | |
+/// |---|---|
+/// | 0 | not decided: no limit, but a server may set its own |
+/// | [`Limits::NEVER`] | decided: no limit |
+///
+/// `linger_ms` is the exception: 0 is no time at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of input that may wait for a message to be whole. A message that is
@@ -29,11 +38,36 @@ pub struct Limits {
     /// The wait for the peer's own end is part of it. 0: not at all.
     pub linger_ms: u32,
     /// Output is owed and the peer took nothing for this long: the connection ends
-    /// as [`Reason::Stalled`](crate::Reason::Stalled). 0: never.
+    /// as [`Reason::Stalled`](crate::Reason::Stalled).
     pub stall_ms: u32,
     /// Not a byte moved, in either direction, for this long: [`Limit::Idle`].
-    /// File bytes are bytes. 0: never.
+    /// File bytes are bytes.
     pub idle_ms: u32,
+    /// The peer has not said a byte yet, for this long: [`Limit::FirstByte`]. Counts
+    /// from the first turn, or from the last byte of ours that was taken. With layers
+    /// it is the first byte for the protocol, so their handshake is part of it.
+    pub first_byte_ms: u32,
+    /// A message is not whole this long after its first byte: [`Limit::Message`]
+    /// (FAULTS 1). More bytes do not put it off. A message begins with the first byte
+    /// that [`Protocol::consume`](crate::Protocol::consume) has not taken, and ends when
+    /// it is taken; of one that is taken in parts
+    /// ([`Context::unfinished`](crate::Context::unfinished)) each part has this long,
+    /// from the one before on.
+    ///
+    /// The time while we do not read does not count, here and for `min_rate`: the output is
+    /// full, a file is being opened, reading is disabled. Then it is not the peer who is late.
+    pub message_ms: u32,
+    /// Bytes per second that have to move, else the connection ends: those that come in
+    /// while a message is under way, with [`Limit::Rate`] (FAULTS 2); those that the
+    /// transport takes while output is owed, as [`Reason::Stalled`](crate::Reason::Stalled).
+    /// They are the transport's bytes, and those of files are among them.
+    ///
+    /// *Guaranteed:* who is never slower is never cut, however long it takes. Who was
+    /// faster has no credit from it.
+    pub min_rate: u32,
+    /// How far a peer may fall behind `min_rate`: by what this many milliseconds are worth.
+    /// So it may pause this long. 0: the rate is not watched.
+    pub rate_ms: u32,
     /// Events that may wait for the application.
     pub events: u16,
     /// Parts of files that may stand in the output when another file is asked for,
@@ -43,7 +77,11 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// 10 KiB of input and 256 KiB of output, the figures of seed 000.
+    /// Decided: no limit. For times and the rate.
+    pub const NEVER: u32 = u32::MAX;
+
+    /// 10 KiB of input and 256 KiB of output, the figures of seed 000. A stall and a
+    /// pause below the rate may last equally long.
     pub const DEFAULT: Limits = Limits {
         input_bytes: 10 * 1024,
         output_bytes: 256 * 1024,
@@ -51,6 +89,10 @@ impl Limits {
         linger_ms: 5_000,
         stall_ms: 60_000,
         idle_ms: 0,
+        first_byte_ms: 0,
+        message_ms: 0,
+        min_rate: 0,
+        rate_ms: 60_000,
         events: 64,
         files: 8,
     };
@@ -79,6 +121,12 @@ pub enum Limit {
     Parts(usize),
     /// Nothing moved for this many milliseconds.
     Idle(u32),
+    /// The peer said nothing in its first so many milliseconds.
+    FirstByte(u32),
+    /// A message, or a part of it, was not whole within this many milliseconds.
+    Message(u32),
+    /// A message came in slower than this many bytes per second.
+    Rate(u32),
 }
 
 impl fmt::Display for Limit {
@@ -91,6 +139,9 @@ impl fmt::Display for Limit {
             Limit::Parts(n) => write!(f, "more than {n} parts of files in one call"),
             Limit::Opens => write!(f, "more than one file asked for at a time"),
             Limit::Idle(ms) => write!(f, "nothing moved for {ms} ms"),
+            Limit::FirstByte(ms) => write!(f, "nothing said for {ms} ms"),
+            Limit::Message(ms) => write!(f, "message not whole within {ms} ms"),
+            Limit::Rate(n) => write!(f, "message slower than {n} bytes per second"),
         }
     }
 }

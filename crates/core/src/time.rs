@@ -1,5 +1,6 @@
 //! A point in time, as the driver tells it. Nothing here reads a clock.
 
+use crate::limits::Limits;
 use core::fmt;
 use core::ops::Add;
 use core::time::Duration;
@@ -36,10 +37,10 @@ impl Time {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 
-    /// This time moved by whole milliseconds; [`Time::NEVER`] when they are 0,
-    /// which is how [`Limits`](crate::Limits) spells "no limit".
+    /// This time moved by whole milliseconds; [`Time::NEVER`] when they are 0 or
+    /// [`Limits::NEVER`], which is how [`Limits`] spells "no limit".
     pub(crate) const fn after_ms(self, ms: u32) -> Time {
-        if ms == 0 {
+        if ms == 0 || ms == Limits::NEVER {
             return Time::NEVER;
         }
         Time(self.0.saturating_add(ms as u64 * 1_000_000))
@@ -78,14 +79,15 @@ mod tests {
     fn fault_69_arithmetic_saturates() {
         let late = Time::from_nanos(u64::MAX - 1);
         assert_eq!(late + Duration::MAX, Time::NEVER);
-        assert_eq!(late.after_ms(u32::MAX), Time::NEVER);
+        assert_eq!(late.after_ms(u32::MAX - 1), Time::NEVER);
         assert_eq!(Time::ZERO.saturating_since(late), Duration::ZERO);
         assert_eq!((Time::ZERO + Duration::from_millis(3)).as_nanos(), 3_000_000);
     }
 
     #[test]
-    fn zero_milliseconds_mean_no_deadline() {
+    fn zero_milliseconds_mean_no_deadline_and_so_does_never() {
         assert_eq!(Time::ZERO.after_ms(0), Time::NEVER);
+        assert_eq!(Time::ZERO.after_ms(Limits::NEVER), Time::NEVER);
         assert_eq!(Time::ZERO.after_ms(0).or_none(), None);
     }
 }

@@ -112,7 +112,16 @@ impl Protocol for Dialog {
     fn error_reply(&self, why: &Failure<BadCommand>, reply: &mut Reply<'_>) {
         match why {
             Failure::Limit(Limit::Input(_) | Limit::Frame(_)) => reply.write(b"-500 protocol error, line too long\n"),
-            Failure::Limit(Limit::Output(_) | Limit::Events(_) | Limit::Opens | Limit::Parts(_) | Limit::Idle(_))
+            Failure::Limit(
+                Limit::Output(_)
+                | Limit::Events(_)
+                | Limit::Opens
+                | Limit::Parts(_)
+                | Limit::Idle(_)
+                | Limit::FirstByte(_)
+                | Limit::Message(_)
+                | Limit::Rate(_),
+            )
             | Failure::Peer(BadCommand)
             | Failure::Misuse(_) => writeln!(reply, "-500 protocol error, {why}"),
         }

@@ -61,7 +61,16 @@ impl Protocol for LineEcho {
     fn error_reply(&self, why: &Failure<Infallible>, reply: &mut Reply<'_>) {
         match why {
             Failure::Limit(Limit::Input(_) | Limit::Frame(_)) => reply.write(b"error: line too long\n"),
-            Failure::Limit(Limit::Output(_) | Limit::Events(_) | Limit::Opens | Limit::Parts(_) | Limit::Idle(_))
+            Failure::Limit(
+                Limit::Output(_)
+                | Limit::Events(_)
+                | Limit::Opens
+                | Limit::Parts(_)
+                | Limit::Idle(_)
+                | Limit::FirstByte(_)
+                | Limit::Message(_)
+                | Limit::Rate(_),
+            )
             | Failure::Misuse(_) => {
                 writeln!(reply, "error: {why}");
             }

@@ -1,7 +1,7 @@
 //! Calling the protocol: what is called next, and what becomes of the call.
 
 use super::phase::{Asked, InputEnd, OutputEnd, Phase};
-use super::{Connection, Live, Waiting, lent};
+use super::{Connection, Live, Message, Waiting, lent};
 use crate::action::Fault;
 use crate::close::Reason;
 use crate::context::{Context, FileGate, RoomRequest};
@@ -34,7 +34,7 @@ enum Consumed<E> {
 impl<P: Protocol, L: Layer> Live<'_, P, L> {
     /// Makes the next call that can be made. False when there is none.
     pub(super) fn advance(&mut self) -> bool {
-        if let Some(fault) = self.conn.io.fault.take() {
+        if let Some(fault) = self.conn.buffers().fault.take() {
             match fault {
                 Fault::Transport(error) => self.cut_short(Reason::Transport(error)),
                 Fault::File(error) => self.end_now(Reason::File(error)),
@@ -67,8 +67,8 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
             }
         }
         match self.conn.control.gate {
-            FileGate::Answered(opened) => {
-                self.call_file(opened);
+            FileGate::Answered => {
+                self.call_file();
                 return true;
             }
             FileGate::Asked(_) | FileGate::InFlight(_) => return false,
@@ -127,17 +127,18 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
     /// Hands the input at hand to the protocol, call after call.
     fn consume(&mut self) {
         let now = self.now;
-        let ended = self.conn.output_end != OutputEnd::Open;
-        let Connection { protocol, events, control, limits, buffers, fuse, .. } = &mut *self.conn;
-        let Buffers { output, name, carry, carry_start, .. } = lent(buffers);
+        let output_ended = self.conn.output_end != OutputEnd::Open;
+        let Connection { protocol, events, control, limits, io, buffers, fuse, .. } = &mut *self.conn;
+        let Buffers { output, name, carry, carry_start, message, .. } = lent(buffers);
         self.room_in_vain = false;
         let scratch = &mut self.workspace.scratch;
         let from_carry = *carry_start < carry.len();
         let input = if from_carry { &carry[*carry_start..] } else { scratch.unread() };
-        let writer = Writer::new(output, &mut self.workspace.pool, limits.output_bytes as usize, ended, fuse);
+        let writer = Writer::new(output, &mut self.workspace.pool, limits.output_bytes as usize, output_ended, fuse);
         let mut cx = Context::new(writer, events, control, name, limits, None, now);
 
-        let mut taken = 0;
+        // What it takes, and how much of that was taken when a message ended last.
+        let (mut taken, mut whole) = (0, 0);
         let consumed = loop {
             let rest = &input[taken..];
             if rest.is_empty() {
@@ -147,6 +148,9 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
             match protocol.consume(rest, &mut cx) {
                 Ok(n) if n <= rest.len() && cx.writer.refusal.is_none() => {
                     taken += n;
+                    if n > 0 && !cx.unfinished {
+                        whole = taken;
+                    }
                     if cx.is_changed() {
                         break Consumed::Changed { needs_more: n == 0 };
                     }
@@ -168,6 +172,13 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
             }
         };
 
+        if whole > 0 {
+            *message = None;
+        }
+        if taken > whole {
+            *message = message.take().or_else(|| Message::begin(limits, io.counters.received, now));
+            message.iter_mut().for_each(|message| message.on_part(limits, now));
+        }
         if from_carry {
             *carry_start += taken;
             if *carry_start == carry.len() {
@@ -238,15 +249,17 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
         }
     }
 
-    fn call_file(&mut self, opened: Opened) {
+    fn call_file(&mut self) {
+        let opened = self.conn.buffers().answer.expect("it came with the gate's last state");
         self.call(Some(opened), |protocol, cx| {
             cx.change().gate = FileGate::Idle;
             protocol.file(opened, cx)
         });
-        if self.conn.control.gate == FileGate::Answered(opened) {
+        if self.conn.control.gate == FileGate::Answered {
             return;
         }
         let buffers = self.conn.buffers();
+        buffers.answer = None;
         if opened.result.is_ok() && !buffers.output.holds(opened.id) && !buffers.to_close.contains(&opened.id) {
             buffers.to_close.push_back(opened.id);
         }
@@ -308,7 +321,7 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
             RoomRequest::Flushed => output.is_none_or(|output| output.is_empty()) && !self.conn.owes_wire(),
             RoomRequest::Bytes(n) => {
                 let owed = output.map_or(0, |output| output.bytes());
-                owed + n <= self.conn.limits.output_bytes as usize
+                owed + n as usize <= self.conn.limits.output_bytes as usize
             }
         }
     }

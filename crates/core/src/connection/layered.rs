@@ -10,6 +10,7 @@ use crate::layer::{Layer, Sink};
 use crate::output::MAX_SLICES;
 use crate::protocol::Protocol;
 use crate::record::{LayerCallKind, ReadAnswer, crc_of_front};
+use crate::time::Time;
 
 /// Bytes of a file that go through the layers at a time: one TLS record.
 pub(super) const FILE_PIECE: usize = 16 * 1024;
@@ -116,6 +117,7 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
             self.workspace.scratch.push(plain);
             conn.in_scratch = true;
             conn.needs_more = false;
+            conn.io.unheard_since = Time::NEVER;
         }
         let moved = !plain.is_empty() || result.is_err();
         if let Err(error) = result {
@@ -191,13 +193,7 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
                 Due::Moved
             }
             Ok(0) if encoded => Due::Moved,
-            Ok(0) => {
-                if !buffers.output.is_empty() {
-                    // The layer waits for the peer; so does the stall deadline.
-                    conn.io.stuck(self.now);
-                }
-                Due::Nothing
-            }
+            Ok(0) => Due::Nothing,
             Ok(n) => {
                 if part.is_some() {
                     self.workspace.file.drain(..n);

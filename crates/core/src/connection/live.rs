@@ -52,7 +52,7 @@ impl<'a, P: Protocol, L: Layer> Live<'a, P, L> {
     /// read or write, as while a connection is being refused.
     pub fn handle_transport_error(&mut self, error: TransportError) {
         self.conn.tap(|tape| tape.recorder.put(&Entry::TransportError(error)));
-        self.conn.io.on_fault(Fault::Transport(error));
+        self.conn.buffers().on_fault(Fault::Transport(error));
     }
 
     /// A command can be handed over now: the one before was handled, and nothing
@@ -158,19 +158,20 @@ impl<'a, P: Protocol, L: Layer> Live<'a, P, L> {
             Step::CloseFile(id) => Action::CloseFile(id),
             Step::OpenFile(id) => Action::OpenFile(OpenFile { id, name: &self.conn.buffers().name }),
             Step::Write { from_layers } => {
-                self.conn.io.offer(self.now);
+                self.conn.io.write_blocked = true;
                 Action::Write(Write { side: self.output_side(), from_layers })
             }
             Step::StreamFile(part) => {
-                self.conn.io.offer(self.now);
+                self.conn.io.write_blocked = true;
                 Action::StreamFile(StreamFile { side: self.output_side(), part })
             }
             Step::ReadFile(part) => {
-                self.conn.io.offer(self.now);
+                self.conn.io.write_blocked = true;
                 let slot = &mut self.workspace.file;
                 slot.reserve_exact(layered::FILE_PIECE);
-                let tape = self.conn.tape.as_deref_mut().map(|tape| &mut tape.recorder);
-                Action::ReadFile(ReadFile { part, slot, io: &mut self.conn.io, tape })
+                let conn = &mut *self.conn;
+                let tape = conn.tape.as_deref_mut().map(|tape| &mut tape.recorder);
+                Action::ReadFile(ReadFile { part, slot, buffers: lent(&mut conn.buffers), io: &mut conn.io, tape })
             }
             Step::HalfClose => Action::HalfClose,
             Step::Close(report) => Action::Close(report),
@@ -215,16 +216,17 @@ impl<'a, P: Protocol, L: Layer> Live<'a, P, L> {
                     Finish::Nothing => {}
                 }
             }
-            if self.expire() {
-                continue;
-            }
             let reading = self.wants_input();
+            let clocks = self.follow_clocks(reading);
             if reading != self.conn.reading {
-                self.conn.reading = reading;
+                self.on_reading(reading);
                 return Step::Reading(reading);
             }
-            let deadline = self.conn.deadline().or_none();
-            return Step::Wait(Wait { read: reading, write: self.conn.io.write_blocked, deadline });
+            let deadline = self.conn.deadline().min(clocks);
+            if self.now >= deadline && self.expire() {
+                continue;
+            }
+            return Step::Wait(Wait { read: reading, write: self.conn.io.write_blocked, deadline: deadline.or_none() });
         }
     }
 

@@ -3,8 +3,9 @@
 //! What goes in during a turn, and what comes out, is in `live`; how input is
 //! read in `reading`; which handler is called next in `handlers`; how the phases
 //! follow each other in `phase`; what layers do to the bytes in `layered`; deadlines
-//! in `timer`; what is recorded of all this in `tap`.
+//! in `timer`, and what they go by in `clocks`; what is recorded of all this in `tap`.
 
+mod clocks;
 mod handlers;
 mod layered;
 mod live;
@@ -13,17 +14,16 @@ mod reading;
 mod tap;
 mod timer;
 
+pub(crate) use clocks::{Debt, Message};
 pub use live::Live;
 pub use reading::Read;
 
-use crate::action::Fault;
 use crate::close::{Counters, Reason};
 use crate::context::Control;
 use crate::error::Misuse;
 use crate::layer::Layer;
 use crate::limits::Limits;
 use crate::output::{Buffers, Resource};
-use crate::planted;
 use crate::protocol::Protocol;
 use crate::record::{Entry, Tape};
 use crate::time::Time;
@@ -79,10 +79,9 @@ pub(crate) struct Io {
     pub(crate) counters: Counters,
     /// When a byte last moved, in either direction.
     last_move: Time,
-    /// Since when the transport takes nothing though we owe it something.
-    blocked_since: Time,
+    /// Since when the peer could say its first word; [`Time::NEVER`] once it has.
+    unheard_since: Time,
     pub(crate) write_blocked: bool,
-    fault: Option<Fault>,
 }
 
 impl Io {
@@ -90,22 +89,9 @@ impl Io {
         self.counters.sent += n;
         self.last_move = now;
         self.write_blocked = false;
-        planted!(StallNotMoved: return);
-        self.blocked_since = Time::NEVER;
-    }
-
-    pub(crate) fn on_fault(&mut self, fault: Fault) {
-        self.fault.get_or_insert(fault);
-    }
-
-    /// Blocked until answered otherwise.
-    fn offer(&mut self, now: Time) {
-        self.write_blocked = true;
-        self.stuck(now);
-    }
-
-    fn stuck(&mut self, now: Time) {
-        self.blocked_since = self.blocked_since.min(now);
+        if self.unheard_since != Time::NEVER {
+            self.unheard_since = now;
+        }
     }
 }
 
@@ -130,9 +116,8 @@ impl<P: Protocol, L: Layer> Connection<P, L> {
             io: Io {
                 counters: Counters::default(),
                 last_move: Time::ZERO,
-                blocked_since: Time::NEVER,
+                unheard_since: Time::NEVER,
                 write_blocked: false,
-                fault: None,
             },
             buffers: None,
             blocked: None,

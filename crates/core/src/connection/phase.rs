@@ -15,6 +15,7 @@ use crate::protocol::{Protocol, Timer};
 use crate::record::LayerCallKind;
 use crate::reply::Reply;
 use crate::time::Time;
+use alloc::boxed::Box;
 use core::mem;
 
 /// Where a connection stands.
@@ -37,14 +38,17 @@ use core::mem;
 /// input is read and discarded, within bounds: unread input would turn our close
 /// into a reset that destroys the last reply, and a peer that writes before it
 /// reads would never take it.
+///
+/// What belongs to the end is boxed: all connections pay for the place, and nearly all
+/// are active.
 #[derive(Debug)]
 pub(super) enum Phase<E> {
     New,
     Active,
-    Flushing(End<E>),
-    Lingering(End<E>),
+    Flushing(Box<End<E>>),
+    Lingering(Box<End<E>>),
     /// The report is ready; events and files go first.
-    Closing(Reason<E>),
+    Closing(Box<Reason<E>>),
     Closed,
 }
 
@@ -116,6 +120,7 @@ impl<P: Protocol, L: Layer> Connection<P, L> {
     pub(super) fn on_open(&mut self, now: Time) {
         debug_assert!(matches!(self.phase, Phase::New));
         self.io.last_move = now;
+        self.io.unheard_since = now;
         self.set_phase(Phase::Active);
     }
 
@@ -125,7 +130,7 @@ impl<P: Protocol, L: Layer> Connection<P, L> {
             return None;
         }
         match mem::replace(&mut self.phase, Phase::Closed) {
-            Phase::Closing(reason) => Some(CloseReport { reason, counters: self.io.counters }),
+            Phase::Closing(reason) => Some(CloseReport { reason: *reason, counters: self.io.counters }),
             Phase::New | Phase::Active | Phase::Flushing(_) | Phase::Lingering(_) | Phase::Closed => None,
         }
     }
@@ -181,7 +186,7 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
             ms => self.now.after_ms(ms),
         };
         let discard_left = limits.linger_bytes;
-        self.conn.set_phase(Phase::Flushing(End { reason, discard_left, until }));
+        self.conn.set_phase(Phase::Flushing(Box::new(End { reason, discard_left, until })));
     }
 
     /// Ends now: what is owed is dropped. Harmless after the close.
@@ -194,8 +199,9 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
         let buffers = self.conn.buffers();
         let unsent = (buffers.wire.len() - buffers.wire_start) as u64;
         buffers.wire_start = buffers.wire.len();
+        buffers.debt = None;
         self.conn.io.counters.unsent += unsent;
-        self.conn.set_phase(Phase::Closing(reason));
+        self.conn.set_phase(Phase::Closing(Box::new(reason)));
     }
 
     /// A layer gave up. What it still has to say is sent, what it did not take is not.
@@ -248,7 +254,10 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
     pub(super) fn on_file_answer(&mut self, opened: Opened) {
         self.conn.buffers().name.clear();
         match self.conn.phase {
-            Phase::New | Phase::Active => self.conn.control.gate = FileGate::Answered(opened),
+            Phase::New | Phase::Active => {
+                self.conn.control.gate = FileGate::Answered;
+                self.conn.buffers().answer = Some(opened);
+            }
             Phase::Flushing(_) | Phase::Lingering(_) | Phase::Closing(_) | Phase::Closed => {
                 self.conn.control.gate = FileGate::Idle;
                 planted!(LateFileLeaked: return);
@@ -275,7 +284,7 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
 
     /// Nothing is due: the output may have an end, and the phase with it.
     pub(super) fn finish_output(&mut self) -> Finish {
-        if !self.conn.buffers().output.is_empty() || self.conn.buffers().wire_start < self.conn.buffers().wire.len() {
+        if self.conn.buffers().owes() {
             return Finish::Nothing;
         }
         match self.conn.output_end {
@@ -283,7 +292,6 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
                 if !L::TRANSPARENT {
                     let conn = &mut *self.conn;
                     if conn.layer.is_owing() {
-                        conn.io.stuck(self.now);
                         return Finish::Nothing;
                     }
                     let buffers = lent(&mut conn.buffers);
@@ -318,12 +326,12 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
                 self.conn.set_phase(Phase::Lingering(end));
                 Finish::Moved
             }
-            Phase::Flushing(End { reason, .. }) => {
-                self.end_now(reason);
+            Phase::Flushing(end) => {
+                self.end_now(end.reason);
                 Finish::Moved
             }
-            Phase::Lingering(End { reason, .. }) if !may_linger => {
-                self.end_now(reason);
+            Phase::Lingering(end) if !may_linger => {
+                self.end_now(end.reason);
                 Finish::Moved
             }
             phase @ (Phase::New | Phase::Active | Phase::Lingering(_) | Phase::Closing(_) | Phase::Closed) => {
@@ -351,16 +359,16 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
         let Connection { buffers, control, .. } = &mut *self.conn;
         let buffers = lent(buffers);
         buffers.drop_carry(&mut self.workspace.pool);
+        buffers.message = None;
         control.timers = [Time::NEVER; Timer::COUNT];
         match control.gate {
             FileGate::Asked(_) => {
                 buffers.name.clear();
                 control.gate = FileGate::Idle;
             }
-            FileGate::Answered(opened) => {
-                if opened.result.is_ok() {
-                    buffers.to_close.push_back(opened.id);
-                }
+            FileGate::Answered => {
+                let unheard = buffers.answer.take().filter(|opened| opened.result.is_ok());
+                buffers.to_close.extend(unheard.map(|opened| opened.id));
                 control.gate = FileGate::Idle;
             }
             // The answer is still to come and will be closed then.

@@ -8,6 +8,7 @@ use crate::error::Blocked;
 use crate::layer::Layer;
 use crate::protocol::Protocol;
 use crate::record::{Entry, ReadAnswer, Tape, number};
+use crate::time::Time;
 use alloc::boxed::Box;
 
 /// An unfinished message shorter than this moves back into the scratch for the
@@ -61,7 +62,7 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
             Ok(n) => n,
             Err(Blocked::WouldBlock) => return Read::WouldBlock,
             Err(Blocked::Failed(error)) => {
-                self.conn.io.on_fault(Fault::Transport(error));
+                self.conn.buffers().on_fault(Fault::Transport(error));
                 return Read::Failed;
             }
         };
@@ -72,6 +73,9 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
         let io = &mut self.conn.io;
         io.counters.received += n as u64;
         io.last_move = self.now;
+        if L::TRANSPARENT {
+            io.unheard_since = Time::NEVER;
+        }
         Read::Bytes { n, filled: n == quota }
     }
 

@@ -1,7 +1,8 @@
 //! Deadlines: when a turn must be made though nothing happened.
 
-use super::phase::{InputEnd, Phase};
-use super::{Connection, Live};
+use super::clocks::{Debt, Message};
+use super::phase::{InputEnd, OutputEnd, Phase};
+use super::{Connection, Live, lent};
 use crate::close::Reason;
 use crate::context::FileGate;
 use crate::error::Failure;
@@ -11,16 +12,16 @@ use crate::protocol::{Protocol, Timer};
 use crate::time::Time;
 
 impl<P: Protocol, L: Layer> Connection<P, L> {
-    /// The earliest time something is due. Only what a turn at that time would
-    /// act on: a deadline that is passed and stays makes a driver spin.
+    /// The earliest time something is due, beside the clocks of what is under way. Only
+    /// what a turn at that time would act on: a deadline that is passed and stays makes a
+    /// driver spin.
     pub(super) fn deadline(&self) -> Time {
         match &self.phase {
             Phase::New => Time::ZERO,
-            Phase::Active => self.timer_deadline().min(self.idle_deadline()).min(self.stall_deadline()),
-            Phase::Flushing(end) if self.reading => end.until.min(self.stall_deadline()),
-            Phase::Flushing(_) => self.stall_deadline(),
+            Phase::Active => self.timer_deadline().min(self.idle_deadline()).min(self.first_byte_deadline()),
+            Phase::Flushing(end) if self.reading => end.until,
             Phase::Lingering(end) => end.until,
-            Phase::Closing(_) | Phase::Closed => Time::NEVER,
+            Phase::Flushing(_) | Phase::Closing(_) | Phase::Closed => Time::NEVER,
         }
     }
 
@@ -37,15 +38,27 @@ impl<P: Protocol, L: Layer> Connection<P, L> {
     fn idle_deadline(&self) -> Time {
         match self.control.gate {
             FileGate::Idle if self.input_end == InputEnd::Open => self.io.last_move.after_ms(self.limits.idle_ms),
-            FileGate::Idle | FileGate::Asked(_) | FileGate::InFlight(_) | FileGate::Answered(_) => Time::NEVER,
+            FileGate::Idle | FileGate::Asked(_) | FileGate::InFlight(_) | FileGate::Answered => Time::NEVER,
         }
     }
 
-    fn stall_deadline(&self) -> Time {
-        if self.io.blocked_since == Time::NEVER {
+    fn first_byte_deadline(&self) -> Time {
+        if self.io.unheard_since == Time::NEVER || !self.reading {
             return Time::NEVER;
         }
-        self.io.blocked_since.after_ms(self.limits.stall_ms)
+        self.io.unheard_since.after_ms(self.limits.first_byte_ms)
+    }
+
+    /// By when the message under way has to be whole, and by when more of it has to come.
+    fn message_deadlines(&self) -> (Time, Time) {
+        let message = self.buffers.as_ref().and_then(|buffers| buffers.message);
+        message.map_or((Time::NEVER, Time::NEVER), |message| message.due())
+    }
+
+    /// By when some of what is owed has to be taken, and enough of it.
+    fn stall_deadline(&self) -> Time {
+        let debt = self.buffers.as_ref().and_then(|buffers| buffers.debt);
+        debt.map_or(Time::NEVER, |debt| debt.due(&self.limits))
     }
 }
 
@@ -62,10 +75,78 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
         due.is_some()
     }
 
-    /// Ends a connection on which nothing moved for too long. Asked last, when
+    /// Counts what moved in this turn, where a clock goes, and says which is the first to
+    /// be over. Asked when nothing more can be moved.
+    #[inline]
+    pub(super) fn follow_clocks(&mut self, reading: bool) -> Time {
+        if self.is_under_way() { self.follow(reading) } else { Time::NEVER }
+    }
+
+    /// A message that comes in, or output that is refused.
+    fn is_under_way(&self) -> bool {
+        let Some(buffers) = &self.conn.buffers else { return false };
+        let input = !self.workspace.scratch.is_empty() || !buffers.carry.is_empty() || buffers.message.is_some();
+        input || self.conn.io.write_blocked || buffers.debt.is_some() || !L::TRANSPARENT
+    }
+
+    #[cold]
+    fn follow(&mut self, reading: bool) -> Time {
+        self.follow_output();
+        self.follow_message(reading);
+        match self.conn.phase {
+            Phase::New | Phase::Active | Phase::Flushing(_) => {
+                let (whole, more) = self.conn.message_deadlines();
+                self.conn.stall_deadline().min(whole).min(more)
+            }
+            Phase::Lingering(_) | Phase::Closing(_) | Phase::Closed => Time::NEVER,
+        }
+    }
+
+    /// What is owed here is refused: by the transport, or by a layer that waits for the peer.
+    /// The clock stops when all of it is taken.
+    fn follow_output(&mut self) {
+        let Connection { buffers, limits, layer, output_end, io, .. } = &mut *self.conn;
+        let buffers = lent(buffers);
+        let is_owed = buffers.owes() || (!L::TRANSPARENT && *output_end == OutputEnd::Asked && layer.is_owing());
+        match &mut buffers.debt {
+            None if is_owed => buffers.debt = Some(Debt::begin(limits, io.counters.sent, self.now)),
+            Some(debt) if is_owed => debt.follow(limits, io.counters.sent, self.now),
+            None | Some(_) => buffers.debt = None,
+        }
+    }
+
+    /// The clock of a message starts with its first byte that was not taken. While we do
+    /// not read, the peer cannot be late.
+    fn follow_message(&mut self, reading: bool) {
+        let may_go_on = matches!(self.conn.phase, Phase::Active) && self.conn.input_end == InputEnd::Open;
+        let has_begun = may_go_on && !self.unread().is_empty();
+        let (now, Connection { buffers, limits, io, .. }) = (self.now, &mut *self.conn);
+        let message = &mut lent(buffers).message;
+        *message = match message.take() {
+            None if has_begun => Message::begin(limits, io.counters.received, now),
+            Some(going) if has_begun || (may_go_on && going.is_in_parts()) => Some(going),
+            Some(_) | None => None,
+        };
+        if let Some(going) = message {
+            going.follow(limits, io.counters.received, now);
+            if reading { going.go_on(now) } else { going.hold(now) }
+        }
+    }
+
+    /// Reading is enabled, or disabled. From when it is, the peer has time for its first byte.
+    pub(super) fn on_reading(&mut self, reading: bool) {
+        self.conn.reading = reading;
+        let io = &mut self.conn.io;
+        if reading && io.unheard_since != Time::NEVER {
+            io.unheard_since = self.now;
+        }
+    }
+
+    /// Ends a connection on which too little moved for too long. Asked last, when
     /// nothing can be moved: after a pause of the whole process, what waits in
     /// the transport counts (FAULTS 58). The end of a linger is not here:
     /// `wants_input` and `finish_output` look at the time themselves.
+    #[cold]
     pub(super) fn expire(&mut self) -> bool {
         if !matches!(self.conn.phase, Phase::Active | Phase::Flushing(_)) {
             return false;
@@ -74,10 +155,19 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
             self.end_now(Reason::Stalled);
             return true;
         }
-        if matches!(self.conn.phase, Phase::Active) && self.now >= self.conn.idle_deadline() {
-            self.fail(Failure::Limit(Limit::Idle(self.conn.limits.idle_ms)));
-            return true;
+        if !matches!(self.conn.phase, Phase::Active) {
+            return false;
         }
-        false
+        let Connection { limits, .. } = &*self.conn;
+        let (whole, more) = self.conn.message_deadlines();
+        let deadlines = [
+            (self.conn.first_byte_deadline(), Limit::FirstByte(limits.first_byte_ms)),
+            (whole, Limit::Message(limits.message_ms)),
+            (more, Limit::Rate(limits.min_rate)),
+            (self.conn.idle_deadline(), Limit::Idle(limits.idle_ms)),
+        ];
+        let Some((_, limit)) = deadlines.into_iter().find(|(deadline, _)| self.now >= *deadline) else { return false };
+        self.fail(Failure::Limit(limit));
+        true
     }
 }

@@ -11,7 +11,9 @@ pub(crate) use transaction::Savepoint;
 pub(crate) use writer::{Refusal, Resource, integers};
 pub use writer::{Refused, Reserved, Writer};
 
-use crate::file::FileId;
+use crate::action::Fault;
+use crate::connection::{Debt, Message};
+use crate::file::{FileId, Opened};
 use crate::workspace::Pool;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -34,11 +36,19 @@ pub(crate) struct Buffers {
     pub(crate) carry_start: usize,
     /// The name of the file that is being asked for.
     pub(crate) name: Vec<u8>,
+    /// What came of it, until the protocol has heard.
+    pub(crate) answer: Option<Opened>,
     /// Files nobody needs any more.
     pub(crate) to_close: VecDeque<FileId>,
     /// Encoded by the layers, not yet written, from `wire_start` on.
     pub(crate) wire: Vec<u8>,
     pub(crate) wire_start: usize,
+    /// The message that comes in.
+    pub(crate) message: Option<Message>,
+    /// What is owed and is not taken.
+    pub(crate) debt: Option<Debt>,
+    /// What the transport or a file has come to; the next poll acts on it.
+    pub(crate) fault: Option<Fault>,
 }
 
 impl Buffers {
@@ -46,8 +56,22 @@ impl Buffers {
         self.output.is_empty()
             && self.carry.capacity() == 0
             && self.name.is_empty()
+            && self.answer.is_none()
             && self.to_close.is_empty()
             && self.wire.capacity() == 0
+            && self.message.is_none()
+            && self.debt.is_none()
+            && self.fault.is_none()
+    }
+
+    /// Bytes wait for the transport, or a file does.
+    #[inline]
+    pub(crate) fn owes(&self) -> bool {
+        !self.output.is_empty() || self.wire_start < self.wire.len()
+    }
+
+    pub(crate) fn on_fault(&mut self, fault: Fault) {
+        self.fault.get_or_insert(fault);
     }
 
     /// Gives back what is not needed until the next turn.

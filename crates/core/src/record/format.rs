@@ -9,13 +9,14 @@
 //!         4..8   CRC-32 of the payload, low byte first
 //!         8..12  CRC-32 of bytes 0..8, low byte first
 //!         12..   payload
-//! 'H'     b version (1) · b flags: 1 masked, 2 layered · name · note · 8 limits
+//! 'H'     b version (2) · b flags: 1 masked, 2 layered · name · note · 12 limits
 //!         · n number of the first entry
 //! 'B' 'L' n number of its first entry · n time of the turn it begins in, in ns · entries
 //! ```
 //!
 //! Name and note are `n length · UTF-8`; the limits are numbers in the order of
-//! [`Limits`]' fields.
+//! [`Limits`]' fields. Version 1 has 8 of them: no first byte, message or rate was
+//! limited then.
 //!
 //! Every byte is covered by a checksum of a text short enough that one changed
 //! byte is told apart from every other: see [`one_byte`](super::one_byte). A block
@@ -28,7 +29,9 @@ use crate::limits::Limits;
 use alloc::vec::Vec;
 
 pub(super) const MAGIC: [u8; 8] = *b"DRYWREC\n";
-pub(super) const VERSION: u8 = 1;
+pub(super) const VERSION: u8 = 2;
+/// The oldest that is read still.
+pub(super) const OLDEST: u8 = 1;
 /// Bytes before the payload of a block.
 pub(super) const HEAD: usize = 12;
 /// Longest payload, in bytes. Longer ones would cost less, and find damage worse.
@@ -105,18 +108,44 @@ impl<'a> Header<'a> {
             put_number(text.len() as u64, out);
             out.extend_from_slice(text.as_bytes());
         }
-        let Limits { input_bytes, output_bytes, linger_bytes, linger_ms, stall_ms, idle_ms, events, files } =
-            self.limits;
-        for n in [input_bytes, output_bytes, linger_bytes, linger_ms, stall_ms, idle_ms, events.into(), files.into()] {
+        let Limits {
+            input_bytes,
+            output_bytes,
+            linger_bytes,
+            linger_ms,
+            stall_ms,
+            idle_ms,
+            first_byte_ms,
+            message_ms,
+            min_rate,
+            rate_ms,
+            events,
+            files,
+        } = self.limits;
+        for n in [
+            input_bytes,
+            output_bytes,
+            linger_bytes,
+            linger_ms,
+            stall_ms,
+            idle_ms,
+            first_byte_ms,
+            message_ms,
+            min_rate,
+            rate_ms,
+            events.into(),
+            files.into(),
+        ] {
             put_number(n.into(), out);
         }
         put_number(self.first, out);
     }
 
     /// `from` is behind the version.
-    pub(super) fn take(from: &mut &'a [u8]) -> Option<Header<'a>> {
+    pub(super) fn take(version: u8, from: &mut &'a [u8]) -> Option<Header<'a>> {
         let flags = take_byte(from)?;
         let (protocol, note) = (take_str(from)?, take_str(from)?);
+        let since_2 = |from: &mut &'a [u8]| if version < 2 { Some(0) } else { take_u32(from) };
         let limits = Limits {
             input_bytes: take_u32(from)?,
             output_bytes: take_u32(from)?,
@@ -124,6 +153,10 @@ impl<'a> Header<'a> {
             linger_ms: take_u32(from)?,
             stall_ms: take_u32(from)?,
             idle_ms: take_u32(from)?,
+            first_byte_ms: since_2(from)?,
+            message_ms: since_2(from)?,
+            min_rate: since_2(from)?,
+            rate_ms: since_2(from)?,
             events: u16::try_from(take_u32(from)?).ok()?,
             files: u16::try_from(take_u32(from)?).ok()?,
         };

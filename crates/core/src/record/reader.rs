@@ -3,7 +3,7 @@
 use super::codec;
 use super::crc::{crc, one_byte};
 use super::entry::Entry;
-use super::format::{HEAD, Header, Kind, MAGIC, PAYLOAD, VERSION};
+use super::format::{HEAD, Header, Kind, MAGIC, OLDEST, PAYLOAD, VERSION};
 use super::value::take_number;
 use crate::time::Time;
 use thiserror::Error;
@@ -51,7 +51,7 @@ pub enum ReadError {
     #[error("not a recording")]
     NotARecording,
     /// It was made by another version of this library.
-    #[error("a recording of version {0}, but only version {VERSION} can be read")]
+    #[error("a recording of version {0}, but only versions {OLDEST} to {VERSION} can be read")]
     Version(u8),
     /// One byte was changed.
     #[error("the byte at offset {at} was changed: it is 0x{is:02x} and was 0x{was:02x}")]
@@ -97,10 +97,10 @@ impl<'a> Reader<'a> {
         let (Kind::Header, Some((version, mut payload))) = (block.kind, block.payload.split_first()) else {
             return Err(malformed);
         };
-        if *version != VERSION {
+        if !(OLDEST..=VERSION).contains(version) {
             return Err(ReadError::Version(*version));
         }
-        let header = Header::take(&mut payload).ok_or(malformed)?;
+        let header = Header::take(*version, &mut payload).ok_or(malformed)?;
         Ok(Reader { file, header, entries })
     }
 

@@ -13,6 +13,7 @@ mod phases;
 mod reading;
 mod record;
 mod room;
+mod slow;
 mod split;
 mod support;
 mod timers;

@@ -5,7 +5,7 @@ use crate::support::cases;
 use crate::support::net::Net;
 use crate::support::script::Script;
 use drywire_core::record::{Ended, Entry, Keep, Mask, ReadError, Reader, ReasonKind, Tape, Why};
-use drywire_core::{Blocked, Budget, Connection, Ready, Time, TransportError, Turn, Workspace, turn};
+use drywire_core::{Blocked, Budget, Connection, Limits, Ready, Time, TransportError, Turn, Workspace, turn};
 use proptest::prelude::*;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
@@ -141,9 +141,10 @@ fn file_is_laid_out_as_documented() {
     assert_eq!(&file[..8], b"DRYWREC\n");
     assert_eq!((file[8], file[9], file[11]), (b'H', 0, 0));
     let header = [
-        &b"\x01\x00\x06script\x01n"[..],
-        // 256, 2048, 1 MiB, 5000, 60000, 0, 4, 2, and the first entry.
-        b"\x80\x02\x80\x10\x80\x80\x40\x88\x27\xe0\xd4\x03\x00\x04\x02\x00",
+        &b"\x02\x00\x06script\x01n"[..],
+        // 256, 2048, 1 MiB, 5000, 60000, 0; 0, 0, 0, 60000; 4, 2, and the first entry.
+        b"\x80\x02\x80\x10\x80\x80\x40\x88\x27\xe0\xd4\x03\x00",
+        b"\x00\x00\x00\xe0\xd4\x03\x04\x02\x00",
     ];
     assert_eq!(file[payload(8)], header.concat());
     let block = payload(8).end;
@@ -151,6 +152,24 @@ fn file_is_laid_out_as_documented() {
     let entries = b"\x00\x00\x00\x0a\x00\x02\x80\x02\x00\x02\x0b\x02hi\x1f\x01";
     assert_eq!(&file[payload(block)], entries);
     assert_eq!(payload(block).end, file.len());
+}
+
+/// Before first bytes, messages and rates were limited, none of them was: a recording of
+/// then is replayed as what it was.
+#[test]
+fn file_of_version_1_is_read_with_none_of_the_later_limits() {
+    let file = recording(b"hello\n");
+    let end = 20 + usize::from(file[10]);
+    let head =
+        [&b"\x01\x00\x06script\x00"[..], b"\x80\x02\x80\x10\x80\x80\x40\x88\x27\xe0\xd4\x03\x07\x04\x02\x00"].concat();
+    let mut block = vec![b'H', 0, u8::try_from(head.len()).expect("short"), 0];
+    block.extend(crc32fast::hash(&head).to_le_bytes());
+    block.extend(crc32fast::hash(&block).to_le_bytes());
+    let old = [&file[..8], &block, &head, &file[end..]].concat();
+    let reader = Reader::new(&old).expect("it can be read");
+    let Limits { idle_ms, first_byte_ms, message_ms, min_rate, rate_ms, events, files, .. } = reader.header().limits;
+    assert_eq!((idle_ms, first_byte_ms, message_ms, min_rate, rate_ms, events, files), (7, 0, 0, 0, 0, 4, 2));
+    assert_eq!(reader.check(), Ok(()));
 }
 
 #[test]

@@ -214,10 +214,20 @@ fn fault_58_late_turn_is_no_false_timeout() {
 
 #[test]
 fn no_limits_no_deadlines() {
-    let limits = Limits { idle_ms: 0, stall_ms: 0, ..Hooks::LIMITS };
-    for at in [At::Active, At::MidMessage, At::BlockedOnBytes, At::Streaming, At::Paused, At::HalfClosed] {
-        let rig = Scenario::new().limits(Limits { files: 1, ..limits }).at(at);
-        assert_eq!(rig.wait.deadline, None, "{at:?}");
+    for no in [0, Limits::NEVER] {
+        let limits = Limits {
+            idle_ms: no,
+            stall_ms: no,
+            first_byte_ms: no,
+            message_ms: no,
+            min_rate: no,
+            files: 1,
+            ..Hooks::LIMITS
+        };
+        for at in [At::Active, At::MidMessage, At::BlockedOnBytes, At::Streaming, At::Paused, At::HalfClosed] {
+            let rig = Scenario::new().limits(limits).at(at);
+            assert_eq!(rig.wait.deadline, None, "{at:?}");
+        }
     }
 }
 
@@ -233,8 +243,11 @@ proptest! {
         ], 1..6),
         room in 0usize..3000,
         idle_ms in prop_oneof![Just(0u32), Just(11)],
+        (first_byte_ms, message_ms) in (prop_oneof![Just(0u32), Just(5)], prop_oneof![Just(0u32), Just(9)]),
+        min_rate in prop_oneof![Just(0u32), Just(100), Just(30_000)],
     ) {
-        let limits = Limits { idle_ms, stall_ms: 20, linger_ms: 30, ..Script::LIMITS };
+        let slow = Limits { first_byte_ms, message_ms, min_rate, rate_ms: 13, ..Script::LIMITS };
+        let limits = Limits { idle_ms, stall_ms: 20, linger_ms: 30, ..slow };
         let mut rig = Rig::on(Connection::new(Script::default()).with_limits(limits));
         rig.net.put_file(b"big", pattern(500));
         rig.net.room = room;

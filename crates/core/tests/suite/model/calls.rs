@@ -168,6 +168,7 @@ impl Reference {
                 }
             }
             Op::Stay => call.stay = true,
+            Op::Part => call.part = true,
         }
         Ok(())
     }
@@ -196,6 +197,7 @@ impl Reference {
             stay: false,
             again: None,
             too_much: false,
+            part: false,
             changed: false,
         };
         let made = body(self, &mut call);
@@ -254,12 +256,16 @@ impl Reference {
                 break;
             };
             let told = self.tx.told.len();
-            let changed = self.try_call(false, |model, call| {
+            let made = self.try_call(false, |model, call| {
                 model.perform_all(&pairs, call)?;
-                if call.too_much { Err(Undo::Gave(Reason::Misuse(Misuse::ConsumedTooMuch))) } else { Ok(call.changed) }
+                if call.too_much {
+                    return Err(Undo::Gave(Reason::Misuse(Misuse::ConsumedTooMuch)));
+                }
+                Ok((call.changed, call.part))
             });
-            let Some(changed) = changed else { break };
+            let Some((changed, part)) = made else { break };
             self.unread.drain(..=len);
+            self.on_taken(part);
             if changed {
                 self.needs_more = false;
                 self.on_commit();
@@ -413,5 +419,6 @@ impl Reference {
         }
         self.command = None;
         self.blocked = None;
+        self.message = None;
     }
 }

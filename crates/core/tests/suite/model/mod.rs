@@ -1,12 +1,13 @@
 //! A connection against a model of it: the same inputs in any order, and after each
 //! of them the same to be seen by peer, application and driver.
 //!
-//! The model is in [`reference`] and `calls`; the protocol that both play is in
+//! The model is in [`reference`], `calls` and `slow`; the protocol that both play is in
 //! [`rich`]. Here: which inputs there are, and the comparison.
 
 mod calls;
 mod reference;
 mod rich;
+mod slow;
 mod state;
 
 use crate::support::net::File;
@@ -27,7 +28,7 @@ fn pairs() -> impl Strategy<Value = Vec<u8>> {
     let small = prop_oneof![3 => 0u8..12, 1 => any::<u8>()];
     let op = prop_oneof![
         30 => (prop_oneof![Just(0u8), Just(1), Just(2), Just(3), Just(5), Just(6), Just(13), Just(14)], any::<u8>()),
-        10 => (prop_oneof![Just(2u8), Just(4), Just(7), Just(8), Just(18), Just(20)], small),
+        10 => (prop_oneof![Just(2u8), Just(4), Just(7), Just(8), Just(18), Just(20), Just(21)], small),
         2 => (0..Op::COUNT, any::<u8>()),
     ];
     prop::collection::vec(op, 0..4).prop_map(|ops| ops.into_iter().flat_map(|(op, arg)| [op, arg]).collect())

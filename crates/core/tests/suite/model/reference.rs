@@ -5,6 +5,7 @@
 //! documentation. What comes in is an [`Input`], each followed by one whole turn.
 
 use super::rich::{Bad, file_byte, file_len};
+use super::slow::{Left, Message};
 use super::state::{Asked, Ending, Full, Gate, Input, InputEnd, OutputEnd, Owed, Phase, RoomFor, Seen, Undoable};
 use drywire_core::{Counters, FileError, Limit, Limits, Reason, TransportError};
 use std::collections::{BTreeMap, VecDeque};
@@ -41,6 +42,10 @@ pub(crate) struct Reference {
     pub(super) write_blocked: bool,
     pub(super) blocked_since: Option<u64>,
     pub(super) last_move: u64,
+    pub(super) unheard_since: Option<u64>,
+    pub(super) message: Option<Message>,
+    /// How fast what is owed is taken.
+    pub(super) pace: Option<Left>,
     pub(super) fault: Option<TransportError>,
     pub(super) counters: Counters,
     pub(super) reading: bool,
@@ -58,7 +63,7 @@ pub(crate) struct Reference {
 /// Nanoseconds in a millisecond.
 pub(super) const MS: u64 = 1_000_000;
 
-fn after(ms: u32, since: u64) -> Option<u64> {
+pub(super) fn after(ms: u32, since: u64) -> Option<u64> {
     (ms > 0).then(|| since + u64::from(ms) * MS)
 }
 
@@ -101,6 +106,9 @@ impl Reference {
             write_blocked: false,
             blocked_since: None,
             last_move: 0,
+            unheard_since: None,
+            message: None,
+            pace: None,
             fault: None,
             counters: Counters::default(),
             reading: true,
@@ -240,6 +248,7 @@ impl Reference {
         let bytes: Vec<u8> = self.incoming.drain(..n).collect();
         self.counters.received += n as u64;
         self.last_move = self.now;
+        self.unheard_since = None;
         match &mut self.phase {
             Phase::Flushing(end) | Phase::Lingering(end) => {
                 end.left -= n as u64;
@@ -289,11 +298,14 @@ impl Reference {
                 self.tx.gate = Gate::InFlight;
                 self.files_asked += 1;
             }
-            if self.advance() || (!self.write_blocked && (self.write() || self.finish_output())) || self.expire() {
+            if self.advance() || (!self.write_blocked && (self.write() || self.finish_output())) {
                 continue;
             }
-            self.reading = self.wants_input();
-            return;
+            self.follow();
+            self.set_reading(self.wants_input());
+            if !self.expire() {
+                return;
+            }
         }
         panic!("the model never waits");
     }
@@ -333,6 +345,7 @@ impl Reference {
         } else {
             self.counters.sent += n;
             self.last_move = self.now;
+            self.unheard_since = self.unheard_since.map(|_| self.now);
             self.blocked_since = None;
         }
         true
@@ -385,7 +398,9 @@ impl Reference {
     }
 
     fn stall_deadline(&self) -> Option<u64> {
-        self.blocked_since.and_then(|since| after(self.limits.stall_ms, since))
+        let since = self.blocked_since?;
+        let enough = self.pace.map(|pace| pace.until());
+        [after(self.limits.stall_ms, since), enough].into_iter().flatten().min()
     }
 
     fn idle_deadline(&self) -> Option<u64> {
@@ -405,7 +420,11 @@ impl Reference {
     fn deadline(&self) -> Option<u64> {
         let all = match &self.phase {
             Phase::New => vec![Some(0)],
-            Phase::Active => vec![self.timer_deadline(), self.idle_deadline(), self.stall_deadline()],
+            Phase::Active => {
+                let too_slow = self.too_slow();
+                let since = too_slow.into_iter().map(|(deadline, _)| deadline);
+                since.chain([self.timer_deadline(), self.idle_deadline(), self.stall_deadline()]).collect()
+            }
             Phase::Flushing(end) if self.reading => vec![Some(end.until), self.stall_deadline()],
             Phase::Flushing(_) => vec![self.stall_deadline()],
             Phase::Lingering(end) => vec![Some(end.until)],
@@ -415,17 +434,18 @@ impl Reference {
     }
 
     fn expire(&mut self) -> bool {
-        let is_past = |deadline: Option<u64>| deadline.is_some_and(|deadline| self.now >= deadline);
+        let now = self.now;
+        let is_past = |deadline: Option<u64>| deadline.is_some_and(|deadline| now >= deadline);
         let (stalled, idle) = (is_past(self.stall_deadline()), is_past(self.idle_deadline()));
+        let too_slow = self.too_slow().into_iter().find(|(deadline, _)| is_past(*deadline)).map(|(_, limit)| limit);
+        let idle = idle.then_some(Limit::Idle(self.limits.idle_ms));
         match self.phase {
             Phase::Active | Phase::Flushing(_) if stalled => self.end_now(Reason::Stalled),
-            Phase::Active if idle => self.fail(Reason::Limit(Limit::Idle(self.limits.idle_ms))),
-            Phase::New
-            | Phase::Active
-            | Phase::Flushing(_)
-            | Phase::Lingering(_)
-            | Phase::Closing(_)
-            | Phase::Closed => return false,
+            Phase::Active => match too_slow.or(idle) {
+                Some(limit) => self.fail(Reason::Limit(limit)),
+                None => return false,
+            },
+            Phase::New | Phase::Flushing(_) | Phase::Lingering(_) | Phase::Closing(_) | Phase::Closed => return false,
         }
         true
     }
@@ -439,6 +459,7 @@ impl Reference {
         if self.phase == Phase::New {
             self.phase = Phase::Active;
             self.last_move = self.now;
+            self.unheard_since = Some(self.now);
             self.call_open();
             return true;
         }

@@ -62,11 +62,13 @@ pub(crate) enum Op {
     Stale,
     /// Do not close when the peer ends, or on a drain.
     Stay,
+    /// Say that the message goes on behind this one.
+    Part,
 }
 
 impl Op {
     /// How many there are: any byte is one, modulo this.
-    pub(crate) const COUNT: u8 = 21;
+    pub(crate) const COUNT: u8 = 22;
 
     fn of(code: u8, arg: u8) -> Op {
         match code % Op::COUNT {
@@ -90,7 +92,8 @@ impl Op {
             17 => Op::StreamNothing(arg),
             18 => Op::Careless(arg),
             19 => Op::Stale,
-            _ => Op::Stay,
+            20 => Op::Stay,
+            _ => Op::Part,
         }
     }
 
@@ -244,6 +247,7 @@ impl Rich {
                 }
             }
             Op::Stay => call.stay = true,
+            Op::Part => cx.unfinished(),
         }
         Ok(())
     }
@@ -272,6 +276,10 @@ impl Protocol for Rich {
         linger_ms: 40,
         stall_ms: 200,
         idle_ms: 500,
+        first_byte_ms: 300,
+        message_ms: 250,
+        min_rate: 1000,
+        rate_ms: 60,
         events: 3,
         files: 2,
     };

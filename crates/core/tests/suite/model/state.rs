@@ -136,6 +136,7 @@ pub(super) struct Call {
     pub(super) stay: bool,
     pub(super) again: Option<u8>,
     pub(super) too_much: bool,
+    pub(super) part: bool,
     /// It asked for more than output and events, so what follows is a batch of its own.
     pub(super) changed: bool,
 }
