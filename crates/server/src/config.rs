@@ -1,5 +1,6 @@
 //! What a driver can be told.
 
+use drywire_core::Limits;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -64,7 +65,7 @@ impl Default for Config {
 /// How long a peer that connected to us may take. Each is the operator's word: what is
 /// `Some` replaces what the connection's own [`Limits`](drywire_core::Limits) say, and
 /// `Some(0)` means never. `None` leaves it to the connection, and where that leaves it
-/// open (0) there is a default.
+/// open (0) there is a default. For `close`, `Some(0)` means not at all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Timeouts {
     /// Until the first byte comes. Default: 60 s.
@@ -80,6 +81,48 @@ pub struct Timeouts {
     pub min_rate: Option<u32>,
     /// For the peer's end, after ours. Default: the connection's own.
     pub close: Option<Duration>,
+}
+
+impl Timeouts {
+    const FIRST_BYTE_MS: u32 = 60_000;
+    const MESSAGE_MS: u32 = 60_000;
+    const IDLE_MS: u32 = 600_000;
+    const MIN_RATE: u32 = 64;
+
+    /// What a connection that was accepted goes by. Durations below a millisecond count as
+    /// one, those beyond what [`Limits`] can say as never.
+    pub fn apply(&self, limits: &mut Limits) {
+        decide(&mut limits.first_byte_ms, self.first_byte.map(millis), Timeouts::FIRST_BYTE_MS);
+        decide(&mut limits.message_ms, self.message.map(millis), Timeouts::MESSAGE_MS);
+        decide(&mut limits.idle_ms, self.idle.map(millis), Timeouts::IDLE_MS);
+        decide(&mut limits.stall_ms, self.stall.map(millis), 0);
+        decide(&mut limits.min_rate, self.min_rate.map(or_never), Timeouts::MIN_RATE);
+        if let Some(close) = self.close {
+            // Not at all is a time like any other here.
+            limits.linger_ms = if close.is_zero() { 0 } else { millis(close) };
+        }
+    }
+}
+
+/// The operator's word, or the connection's, or else ours.
+fn decide(limit: &mut u32, said: Option<u32>, default: u32) {
+    *limit = match (said, *limit) {
+        (Some(said), _) => said,
+        (None, 0) => default,
+        (None, own) => own,
+    };
+}
+
+fn millis(timeout: Duration) -> u32 {
+    match u32::try_from(timeout.as_nanos().div_ceil(1_000_000)) {
+        Ok(ms) => or_never(ms),
+        Err(_) => Limits::NEVER,
+    }
+}
+
+/// An operator's 0 is a decision.
+fn or_never(n: u32) -> u32 {
+    if n == 0 { Limits::NEVER } else { n }
 }
 
 /// What a panic in a protocol or in a callback ends (FAULTS 59).
@@ -110,5 +153,75 @@ pub struct SystemCalls {
 impl Default for SystemCalls {
     fn default() -> SystemCalls {
         SystemCalls { openat2: true, sendfile: true }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OPEN: Limits = Limits { stall_ms: 0, ..Limits::DEFAULT };
+
+    fn applied(timeouts: Timeouts, mut limits: Limits) -> Limits {
+        timeouts.apply(&mut limits);
+        limits
+    }
+
+    #[test]
+    fn w5_what_nobody_decided_has_a_default_that_is_on() {
+        let limits = applied(Timeouts::default(), OPEN);
+        assert_eq!((limits.first_byte_ms, limits.message_ms, limits.idle_ms), (60_000, 60_000, 600_000));
+        assert_eq!((limits.min_rate, limits.rate_ms), (64, 60_000));
+        assert_eq!((limits.stall_ms, limits.linger_ms), (0, 5_000), "left to the connection");
+    }
+
+    #[test]
+    fn w5_what_a_connection_decided_stands_and_never_is_a_decision() {
+        let never = Limits {
+            first_byte_ms: Limits::NEVER,
+            message_ms: Limits::NEVER,
+            idle_ms: Limits::NEVER,
+            min_rate: Limits::NEVER,
+            ..OPEN
+        };
+        let own =
+            Limits { first_byte_ms: 1, message_ms: 2, idle_ms: 3, stall_ms: 4, min_rate: 5, linger_ms: 6, ..OPEN };
+        for limits in [never, own] {
+            assert_eq!(applied(Timeouts::default(), limits), limits);
+        }
+    }
+
+    #[test]
+    fn w5_the_operators_word_goes_before_all() {
+        let ms = |ms| Some(Duration::from_millis(ms));
+        let own =
+            Limits { first_byte_ms: 9, message_ms: 9, idle_ms: 9, stall_ms: 9, min_rate: 9, linger_ms: 9, ..OPEN };
+        let said =
+            Timeouts { first_byte: ms(1), message: ms(2), idle: ms(3), stall: ms(4), min_rate: Some(5), close: ms(6) };
+        let limits =
+            Limits { first_byte_ms: 1, message_ms: 2, idle_ms: 3, stall_ms: 4, min_rate: 5, linger_ms: 6, ..own };
+        assert_eq!(applied(said, own), limits);
+
+        let zero =
+            Timeouts { first_byte: ms(0), message: ms(0), idle: ms(0), stall: ms(0), min_rate: Some(0), close: ms(0) };
+        let never = Limits::NEVER;
+        let limits = Limits {
+            first_byte_ms: never,
+            message_ms: never,
+            idle_ms: never,
+            stall_ms: never,
+            min_rate: never,
+            linger_ms: 0,
+            ..own
+        };
+        assert_eq!(applied(zero, own), limits);
+    }
+
+    #[test]
+    fn w5_times_that_limits_cannot_say_are_the_nearest_they_can() {
+        let idle = |timeout| applied(Timeouts { idle: Some(timeout), ..Timeouts::default() }, OPEN).idle_ms;
+        assert_eq!(idle(Duration::from_nanos(1)), 1);
+        assert_eq!(idle(Duration::MAX), Limits::NEVER);
+        assert_eq!(idle(Duration::from_millis(u64::from(u32::MAX) - 1)), u32::MAX - 1);
     }
 }

@@ -109,7 +109,9 @@ where
             debug!(peer = %escaped(&peer), "turned away");
             return;
         };
-        match self.add(stream, connection) {
+        let mut limits = *connection.limits();
+        self.config.timeouts.apply(&mut limits);
+        match self.add(stream, connection.with_limits(limits)) {
             Ok(id) => {
                 if tracing::enabled!(Level::DEBUG)
                     && let Some(Slot::Connection(entry)) = self.table.get_mut(id)
