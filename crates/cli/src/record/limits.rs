@@ -16,12 +16,17 @@ enum Change {
     Linger(u32),
     Stall(u32),
     Idle(u32),
+    FirstByte(u32),
+    Message(u32),
+    MinRate(u32),
+    Rate(u32),
     Events(u16),
     Files(u16),
 }
 
 /// For help and for whoever mistypes.
-const NAMES: &str = "input, output, linger-bytes (bytes), linger, stall, idle (durations), events, files";
+const NAMES: &str = "input, output, linger-bytes (bytes), linger, stall, idle, first-byte, message, rate-window (durations), \
+                     min-rate (bytes per second), events, files";
 
 impl Changes {
     /// As it is typed.
@@ -54,6 +59,10 @@ impl Change {
             "linger" => Change::Linger(ms(value)?),
             "stall" => Change::Stall(ms(value)?),
             "idle" => Change::Idle(ms(value)?),
+            "first-byte" => Change::FirstByte(ms(value)?),
+            "message" => Change::Message(ms(value)?),
+            "min-rate" => Change::MinRate(bytes(value)?),
+            "rate-window" => Change::Rate(ms(value)?),
             "events" => Change::Events(count()?),
             "files" => Change::Files(count()?),
             other => return Err(format!("there is no limit {other:?}; names: {NAMES}")),
@@ -68,6 +77,10 @@ impl Change {
             Change::Linger(ms) => limits.linger_ms = ms,
             Change::Stall(ms) => limits.stall_ms = ms,
             Change::Idle(ms) => limits.idle_ms = ms,
+            Change::FirstByte(ms) => limits.first_byte_ms = ms,
+            Change::Message(ms) => limits.message_ms = ms,
+            Change::MinRate(n) => limits.min_rate = n,
+            Change::Rate(ms) => limits.rate_ms = ms,
             Change::Events(n) => limits.events = n,
             Change::Files(n) => limits.files = n,
         }
@@ -77,8 +90,12 @@ impl Change {
 fn in_words(before: Limits, after: Limits) -> Vec<String> {
     let bytes = |n: u32| bytes_in_words(n.into());
     let ms = |ms: u32| match ms {
-        0 => "none".into(),
+        0 | Limits::NEVER => "none".into(),
         ms => humantime::format_duration(Duration::from_millis(ms.into())).to_string(),
+    };
+    let rate = |n: u32| match n {
+        0 | Limits::NEVER => "none".into(),
+        n => format!("{} per second", bytes(n)),
     };
     let pairs = [
         ("input", bytes(before.input_bytes), bytes(after.input_bytes)),
@@ -87,6 +104,10 @@ fn in_words(before: Limits, after: Limits) -> Vec<String> {
         ("linger", ms(before.linger_ms), ms(after.linger_ms)),
         ("stall", ms(before.stall_ms), ms(after.stall_ms)),
         ("idle", ms(before.idle_ms), ms(after.idle_ms)),
+        ("first-byte", ms(before.first_byte_ms), ms(after.first_byte_ms)),
+        ("message", ms(before.message_ms), ms(after.message_ms)),
+        ("min-rate", rate(before.min_rate), rate(after.min_rate)),
+        ("rate-window", ms(before.rate_ms), ms(after.rate_ms)),
         ("events", before.events.to_string(), after.events.to_string()),
         ("files", before.files.to_string(), after.files.to_string()),
     ];
@@ -117,13 +138,18 @@ mod tests {
 
     #[test]
     fn limits_are_named_with_their_units() {
-        let changes =
-            Changes::parse("input=64KiB, output=1MiB,linger-bytes=0,linger=none,stall=2s,idle=1min,events=1,files=0");
+        let changes = Changes::parse(
+            "input=64KiB, output=1MiB,linger-bytes=0,linger=none,stall=2s,idle=1min,events=1,files=0,\
+             first-byte=5s,message=30s,min-rate=1KiB,rate-window=10s",
+        );
         let (limits, words) = changes.unwrap().apply(Limits::DEFAULT);
         assert_eq!((limits.input_bytes, limits.output_bytes, limits.linger_bytes), (65536, 1 << 20, 0));
         assert_eq!((limits.linger_ms, limits.stall_ms, limits.idle_ms), (0, 2000, 60_000));
         assert_eq!((limits.events, limits.files), (1, 0));
-        assert_eq!(words.len(), 8);
+        assert_eq!((limits.first_byte_ms, limits.message_ms), (5_000, 30_000));
+        assert_eq!((limits.min_rate, limits.rate_ms), (1024, 10_000));
+        assert_eq!(words.len(), 12);
+        assert_eq!(words[8], "min-rate 1024 bytes per second instead of none");
         assert_eq!(words[0], "input 65536 bytes instead of 10240 bytes");
         assert_eq!(words[5], "idle 1m instead of none");
     }

@@ -190,18 +190,36 @@ impl Trace {
     }
 
     pub(super) fn limits_in_words(&self) -> String {
-        let Limits { input_bytes, output_bytes, linger_bytes, linger_ms, stall_ms, idle_ms, events, files } =
-            self.limits;
+        let Limits {
+            input_bytes,
+            output_bytes,
+            linger_bytes,
+            linger_ms,
+            stall_ms,
+            idle_ms,
+            first_byte_ms,
+            message_ms,
+            min_rate,
+            rate_ms,
+            events,
+            files,
+        } = self.limits;
         let ms = |ms: u32| match ms {
-            0 => "none".into(),
+            0 | Limits::NEVER => "none".into(),
             ms => duration_in_words(Duration::from_millis(ms.into())),
+        };
+        let rate = match min_rate {
+            0 | Limits::NEVER => "none".into(),
+            rate => format!("{rate} bytes/s within {}", ms(rate_ms)),
         };
         format!(
             "limits: input {input_bytes}, output {output_bytes}, linger {linger_bytes} within {}, stall {}, idle {}, \
-             events {events}, files {files}",
+             first byte {}, message {}, rate {rate}, events {events}, files {files}",
             ms(linger_ms),
             ms(stall_ms),
-            ms(idle_ms)
+            ms(idle_ms),
+            ms(first_byte_ms),
+            ms(message_ms)
         )
     }
 

@@ -72,6 +72,9 @@ fn limit_in_words(text: &str) -> Option<String> {
         "Events" => Limit::Events(number.parse().ok()?),
         "Parts" => Limit::Parts(number.parse().ok()?),
         "Idle" => Limit::Idle(number.parse().ok()?),
+        "FirstByte" => Limit::FirstByte(number.parse().ok()?),
+        "Message" => Limit::Message(number.parse().ok()?),
+        "Rate" => Limit::Rate(number.parse().ok()?),
         _ => return None,
     };
     Some(limit.to_string())
@@ -121,7 +124,9 @@ mod tests {
         let long = "limit: message longer than the input limit of 4096 bytes";
         assert_eq!(reason_in_words(ReasonKind::Limit, &text("Limit(Input(4096))")), long);
         assert_eq!(reason_in_words(ReasonKind::Limit, &text("Limit(Opens)")), "limit: Opens");
-        for limit in [Limit::Frame(1), Limit::Output(2), Limit::Events(3), Limit::Parts(4), Limit::Idle(5)] {
+        let bounds = [Limit::Frame(1), Limit::Output(2), Limit::Events(3), Limit::Parts(4)];
+        let deadlines = [Limit::Idle(5), Limit::FirstByte(6), Limit::Message(7), Limit::Rate(8)];
+        for limit in bounds.into_iter().chain(deadlines) {
             let front = format!("Limit({limit:?})");
             let text = Text { len: front.len() as u32, front: front.into(), crc: 0 };
             assert_eq!(reason_in_words(ReasonKind::Limit, &text), format!("limit: {limit}"));
