@@ -135,7 +135,8 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
         let from_carry = *carry_start < carry.len();
         let input = if from_carry { &carry[*carry_start..] } else { scratch.unread() };
         let writer = Writer::new(output, &mut self.workspace.pool, limits.output_bytes as usize, output_ended, fuse);
-        let mut cx = Context::new(writer, events, control, name, limits, None, now);
+        let mut call = UnderWay(Context::new(writer, events, control, name, limits, None, now));
+        let cx = &mut call.0;
 
         // What it takes, and how much of that was taken when a message ended last.
         let (mut taken, mut whole) = (0, 0);
@@ -145,7 +146,7 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
                 break Consumed::All;
             }
             cx.begin();
-            match protocol.consume(rest, &mut cx) {
+            match protocol.consume(rest, cx) {
                 Ok(n) if n <= rest.len() && cx.writer.refusal.is_none() => {
                     taken += n;
                     if n > 0 && !cx.unfinished {
@@ -160,17 +161,18 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
                 }
                 Ok(n) => {
                     let misuse = if n > rest.len() { Err(Stop::Misuse(Misuse::ConsumedTooMuch)) } else { Ok(()) };
-                    if let Err(undone) = judge(misuse, &mut cx) {
+                    if let Err(undone) = judge(misuse, cx) {
                         break Consumed::Undone(undone);
                     }
                 }
                 Err(stop) => {
-                    if let Err(undone) = judge::<P, ()>(Err(stop), &mut cx) {
+                    if let Err(undone) = judge::<P, ()>(Err(stop), cx) {
                         break Consumed::Undone(undone);
                     }
                 }
             }
         };
+        call.came_back();
 
         if whole > 0 {
             *message = None;
@@ -287,9 +289,11 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
         let Connection { protocol, events, control, limits, buffers, fuse, .. } = &mut *self.conn;
         let Buffers { output, name, .. } = lent(buffers);
         let writer = Writer::new(output, &mut self.workspace.pool, limits.output_bytes as usize, ended, fuse);
-        let mut cx = Context::new(writer, events, control, name, limits, opened, now);
-        let result = body(protocol, &mut cx);
-        judge(result, &mut cx)?;
+        let mut call = UnderWay(Context::new(writer, events, control, name, limits, opened, now));
+        let result = body(protocol, &mut call.0);
+        let judged = judge(result, &mut call.0);
+        call.came_back();
+        judged?;
         // The call may have been what `consume` or `room` waited for.
         self.conn.needs_more = false;
         self.room_in_vain = false;
@@ -324,6 +328,23 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
                 owed + n as usize <= self.conn.limits.output_bytes as usize
             }
         }
+    }
+}
+
+/// A call of the protocol. If it panics it is undone on the way out (FAULTS 59), so
+/// that nothing of half a call is sent, told or left open by whoever catches that.
+struct UnderWay<'a, P: Protocol>(Context<'a, P>);
+
+impl<P: Protocol> UnderWay<'_, P> {
+    /// It came back: committed or undone, it stays as it is.
+    fn came_back(self) {
+        core::mem::forget(self);
+    }
+}
+
+impl<P: Protocol> Drop for UnderWay<'_, P> {
+    fn drop(&mut self) {
+        self.0.roll_back();
     }
 }
 

@@ -180,6 +180,20 @@ impl<P: Protocol, L: Layer> Connection<P, L> {
         })
     }
 
+    /// Whether the transport has not taken yet all that was written: bytes, files, and
+    /// what layers made of them.
+    #[inline]
+    pub fn is_owing(&self) -> bool {
+        self.buffers
+            .as_ref()
+            .is_some_and(|buffers| !buffers.output.is_empty() || buffers.wire.len() > buffers.wire_start)
+    }
+
+    /// Whether the peer has ended its direction.
+    pub fn has_peer_ended(&self) -> bool {
+        self.input_end != InputEnd::Open
+    }
+
     /// For tests: refuses the `nth` write from now, counted from 1, as if it did
     /// not fit. 0 takes it back. Error replies do not count. A protocol that
     /// changes itself before it writes is found out this way.

@@ -5,8 +5,11 @@ use crate::support::cases;
 use crate::support::net::Net;
 use crate::support::script::Script;
 use drywire_core::record::{Ended, Entry, Keep, Mask, ReadError, Reader, ReasonKind, Tape, Why};
-use drywire_core::{Blocked, Budget, Connection, Limits, Ready, Time, TransportError, Turn, Workspace, turn};
+use drywire_core::{
+    Blocked, Budget, Connection, Context, Limits, Protocol, Ready, Stop, Time, TransportError, Turn, Workspace, turn,
+};
 use proptest::prelude::*;
+use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 
@@ -33,7 +36,7 @@ impl Files {
 }
 
 /// Turns until nothing moves. True when it has closed.
-fn run(connection: &mut Connection<Script>, input: &[u8], ends: bool) -> bool {
+fn run<P: Protocol>(connection: &mut Connection<P>, input: &[u8], ends: bool) -> bool {
     let mut net = Net::new();
     net.incoming.extend(input);
     net.incoming_end = ends;
@@ -322,4 +325,30 @@ proptest! {
         prop_assert_eq!(last(&file), Entry::End(ended));
         prop_assert!(keeps_last || reader.header().first == 0);
     }
+}
+
+/// FAULTS 59: as a driver ends it that has caught the panic.
+#[test]
+fn fault_59_recording_of_a_connection_whose_handler_panics_is_whole() {
+    struct Fragile;
+
+    impl Protocol for Fragile {
+        type Event = Infallible;
+        type Command = Infallible;
+        type Error = Infallible;
+
+        fn consume(&mut self, _: &[u8], _: &mut Context<'_, Self>) -> Result<usize, Stop<Infallible>> {
+            panic!("on purpose")
+        }
+    }
+
+    let files = Files::default();
+    let store = files.clone();
+    let tape = Tape::new("fragile", move |file| store.0.lock().expect("nobody panics with it").push(file));
+    let mut connection = Connection::new(Fragile).recorded(tape);
+    assert!(catch_unwind(AssertUnwindSafe(|| run(&mut connection, b"line\n", false))).is_err());
+    assert_eq!(files.count(), 0, "it has not ended yet");
+    connection.lend(&mut Workspace::new(), Time::from_nanos(1_000)).abort();
+    assert!(run(&mut connection, b"", false));
+    assert_eq!(last(&files.only()), Entry::End(Ended::Closed));
 }

@@ -7,6 +7,7 @@ use crate::support::{cases, ms};
 use drywire_core::{Connection, Limit, Limits, Misuse, Protocol, Reason, Stop, Timer};
 use proptest::prelude::*;
 use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
 /// A protocol whose only call writes, emits, arms a timer, asks for a file, and
@@ -34,7 +35,51 @@ fn b10_call_that_fails_leaves_nothing_behind() {
     assert_eq!(rig.report().reason, Reason::Peer(Bad("no")));
 }
 
-/// The control of the test above: the same call, committed, leaves all of it.
+/// Whoever catches a panic aborts the connection; half of a call is then not sent, told, or
+/// left open.
+#[test]
+fn fault_59_call_that_panics_is_undone_like_one_that_fails() {
+    let mut rig = Rig::new(does_everything_then(|| panic!("on purpose")));
+    let panicked = catch_unwind(AssertUnwindSafe(|| rig.feed("x").turn()));
+    assert!(panicked.is_err());
+    assert_eq!(rig.conn.held_bytes(), 1, "its input, and nothing that it wrote");
+    rig.turn_with(|live| live.abort());
+    assert_eq!(rig.sent(), "");
+    assert!(rig.events.is_empty() && rig.net.asked.is_empty());
+    assert_eq!(rig.report().reason, Reason::Aborted);
+    assert_eq!(rig.report().counters.unsent, 0, "nothing of it was owed");
+}
+
+#[test]
+fn fault_59_what_was_committed_before_a_panic_is_told_and_owed() {
+    let hooks = Hooks::new().on_consume(|input, cx| {
+        assert!(input[0] != b'!', "on purpose");
+        cx.emit(1)?;
+        cx.write(&input[..1])?;
+        Ok(1)
+    });
+    let mut rig = Rig::new(hooks);
+    assert!(catch_unwind(AssertUnwindSafe(|| rig.feed("ab!c").turn())).is_err());
+    rig.turn_with(|live| live.abort());
+    assert_eq!(rig.events, [1, 1]);
+    assert_eq!((rig.sent(), rig.report().counters.unsent), ("", 2));
+}
+
+#[test]
+fn fault_59_file_whose_handler_panics_is_closed() {
+    let hooks = Hooks::new().on_consume(|input, cx| cx.open_file(b"a").map(|_| input.len())).on_file(|opened, cx| {
+        cx.stream_file(opened.id, 0, 3)?;
+        panic!("on purpose")
+    });
+    let mut rig = Rig::new(hooks);
+    rig.net.put_file(b"a", b"abc".to_vec());
+    assert!(catch_unwind(AssertUnwindSafe(|| rig.feed("x").turn())).is_err());
+    assert_eq!(rig.net.open.len(), 1, "nobody has closed it yet");
+    rig.turn_with(|live| live.abort());
+    assert_eq!((rig.net.closed_files.len(), rig.report().counters.unsent), (1, 0));
+}
+
+/// The control of the tests above: the same call, committed, leaves all of it.
 #[test]
 fn b10_call_that_succeeds_leaves_all_of_it() {
     let mut rig = Rig::new(does_everything_then(|| Ok(1)));
