@@ -128,15 +128,17 @@ where
     }
 
     /// Waits and dispatches until a shutdown is through, or until there is no
-    /// connection, listener or source left.
+    /// connection, listener, source or named timer left.
     ///
     /// # Errors
     /// As [`Driver::wait`].
     pub fn run<A: Application<Mio, P, L>>(&mut self, application: &mut A) -> io::Result<()> {
+        self.worker.begin(application);
         while !self.worker.is_done() {
             self.wait(None)?;
             self.dispatch(application);
         }
+        self.worker.finish(application);
         Ok(())
     }
 }

@@ -30,8 +30,8 @@ mod stream;
 
 pub use driver::{Driver, Worker};
 pub use drywire_server::{
-    Accept, Address, AddressError, Application, Commons, Config, Handle, Id, Interest, Notice, OnPanic, Quiet,
-    SendError, ServerHandle, SourceEvent, SystemCalls, Timeouts,
+    Accept, Address, AddressError, Application, Commons, Config, Cut, DrainReport, Handle, Id, Interest, Notice,
+    OnPanic, Quiet, SendError, ServerHandle, SourceEvent, SystemCalls, Timeouts,
 };
 pub use net::{ListenSocket, Mio, Watched};
 pub use stream::{Descriptor, Stream};

@@ -1,20 +1,31 @@
 //! What a server's own code implements: who is let in, what happens with events.
 
 use crate::address::Address;
+use crate::io_error::AddressError;
 use crate::net::Net;
 use crate::table::Id;
 use crate::worker::Worker;
 use drywire_core::layer::Layer;
 use drywire_core::{CloseReport, Connection, Protocol};
 use std::io;
+use std::time::Duration;
 
 /// The application beside the connections of a worker. Everything is optional.
 ///
 /// Every method may add, change and remove connections through `worker` (row A4);
 /// none of them runs inside a connection, so it may close the one it hears about,
-/// or any other. Methods run on the worker's thread, or in its task, and must not block
-/// it. A worker cannot make a round, so a round inside a round does not compile
-/// (FAULTS 62).
+/// or any other (FAULTS 60, 61). Methods run on the worker's thread, or in its task, and
+/// must not block it. A worker cannot make a round, so a round inside a round does not
+/// compile (FAULTS 62).
+///
+/// *Guaranteed*, unless [`OnPanic::Stop`](crate::OnPanic::Stop) is asked for: a panic in a
+/// method that is about one connection, or in a handler of its protocol, ends that
+/// connection and nothing else (FAULTS 59). Nothing more is told of it but
+/// [`closed`](Application::closed), with
+/// [`Reason::Panicked`](drywire_core::Reason::Panicked). A panic in `accept` turns the peer
+/// away, one in `source` removes the source and closes its descriptor; one in any other
+/// method ends that call only. All are logged and counted
+/// ([`Worker::panics`](Worker::panics)).
 ///
 /// Written for every `N`, it runs on every driver.
 pub trait Application<N: Net, P: Protocol, L: Layer = ()> {
@@ -23,7 +34,10 @@ pub trait Application<N: Net, P: Protocol, L: Layer = ()> {
         let _ = worker;
     }
 
-    /// Nothing is left to do: a shutdown is through. Once, last.
+    /// A shutdown is through, or a driver's `run` has nothing left to wait for, or the
+    /// driver is being dropped by one of its functions. Once, after everything else;
+    /// what it adds to the worker is nobody's any more. [`Worker::drain_report`] says what
+    /// became of the connections.
     fn stopped(&mut self, worker: &mut Worker<P, L, N>) {
         let _ = worker;
     }
@@ -47,7 +61,8 @@ pub trait Application<N: Net, P: Protocol, L: Layer = ()> {
     }
 
     /// The connection `id` owed its peer something, and the transport has taken the
-    /// last byte of it.
+    /// last byte of it. At most once in a turn, however many messages that was; not when
+    /// the turn ends with the connection, because `closed` says so then.
     fn written_out(&mut self, worker: &mut Worker<P, L, N>, id: Id) {
         let _ = (worker, id);
     }
@@ -63,12 +78,12 @@ pub trait Application<N: Net, P: Protocol, L: Layer = ()> {
         let _ = (worker, notice);
     }
 
-    /// A period of [`Config::tick`](crate::Config::tick) has passed.
+    /// A period of [`Config::tick`](crate::Config::tick) has passed, or several at once.
     fn tick(&mut self, worker: &mut Worker<P, L, N>) {
         let _ = worker;
     }
 
-    /// A named timer has come.
+    /// A named timer has come: see [`Worker::set_timer`].
     fn timer(&mut self, worker: &mut Worker<P, L, N>, name: &'static str) {
         let _ = (worker, name);
     }
@@ -89,6 +104,21 @@ pub enum Notice<'a> {
         listener: Id,
         /// Why.
         error: &'a io::Error,
+    },
+    /// A connection of ours never stood; its `closed` is next.
+    ConnectFailed {
+        /// Which.
+        id: Id,
+        /// Whom it was for, and why, in words.
+        error: &'a AddressError,
+    },
+    /// A shutdown was asked for and begins: nobody listens any more, and the open
+    /// connections are about to be asked to finish.
+    ShutdownBegan {
+        /// How many they are.
+        open: usize,
+        /// How long they have.
+        timeout: Duration,
     },
 }
 

@@ -1,9 +1,13 @@
 //! The way from "serving" to "stopped".
 //!
-//! Here: when to wait, when to cut. What it means to cut, and the report that
-//! names each connection that was cut (FAULTS 57), belong to the driver.
+//! Here: when to wait, when to cut, and the report that names each connection that was
+//! cut (FAULTS 57). What it means to cut is the worker's.
 
+use crate::address::Address;
+use crate::escape::escaped;
+use crate::table::Id;
 use drywire_core::Time;
+use std::fmt;
 use std::time::Duration;
 
 /// How far the shutdown of one worker has come.
@@ -112,6 +116,88 @@ impl Drain {
     }
 }
 
+/// What became of the connections that were open when a shutdown was asked for, or came
+/// during it (FAULTS 57): [`Worker::drain_report`](crate::Worker::drain_report).
+///
+/// *Guaranteed*: each of them is counted once, as finished or as cut.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DrainReport {
+    /// Connections that were open when the shutdown was asked for.
+    pub open: usize,
+    /// Ended since then, with all that was owed taken by the transport, and with the peer's
+    /// end seen: nothing can take it away any more but the network.
+    pub finished: u64,
+    /// Ended since then in any other way: the peer may not have all that we wrote. That is
+    /// so too when we have waited in vain for its end: what it sends then is answered with a
+    /// reset. At most [`DrainReport::NAMED`].
+    pub cut: Vec<Cut>,
+    /// Cut like these, but not named, for want of room.
+    pub unnamed: u64,
+    /// The wait was ended before its deadline: somebody asked a second time.
+    pub asked_again: bool,
+}
+
+/// One connection that was cut, or broke, in a shutdown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cut {
+    /// Which.
+    pub id: Id,
+    /// Whose, if it was known when the shutdown began.
+    pub peer: Option<Address>,
+    /// Why it ended; fit for a log line.
+    pub reason: String,
+    /// Bytes the transport has taken.
+    pub sent: u64,
+    /// Bytes that were owed besides.
+    pub unsent: u64,
+}
+
+impl DrainReport {
+    /// Connections named at most.
+    pub const NAMED: usize = 4096;
+
+    pub(crate) fn of(open: usize) -> DrainReport {
+        DrainReport { open, ..DrainReport::default() }
+    }
+
+    pub(crate) fn cut(&mut self, cut: impl FnOnce() -> Cut) {
+        if self.cut.len() < DrainReport::NAMED {
+            self.cut.push(cut());
+        } else {
+            self.unnamed += 1;
+        }
+    }
+
+    /// Connections that were cut, named or not.
+    #[must_use]
+    pub fn cut_in_all(&self) -> u64 {
+        self.cut.len() as u64 + self.unnamed
+    }
+
+    /// Adds what another worker of the same server has to say.
+    pub fn absorb(&mut self, other: DrainReport) {
+        self.open += other.open;
+        self.finished += other.finished;
+        self.unnamed += other.unnamed;
+        self.asked_again |= other.asked_again;
+        for cut in other.cut {
+            self.cut(|| cut);
+        }
+    }
+}
+
+/// As `127.0.0.1:2525: aborted, 10 bytes sent, 20 not sent`.
+impl fmt::Display for Cut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.peer {
+            Some(peer) => f.write_str(&escaped(peer))?,
+            None => write!(f, "connection {}", self.id)?,
+        }
+        write!(f, ": {}, {} bytes sent, {} not sent", self.reason, self.sent, self.unsent)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -189,5 +275,30 @@ mod tests {
         let mut drain = Drain::default();
         assert_eq!(drain.begin(secs(1), Duration::MAX), Request::First { deadline: Time::NEVER });
         assert_eq!(drain.on_tick(secs(99), 1), DrainStep::Waiting { until: Time::NEVER });
+    }
+
+    fn cut(n: u64) -> Cut {
+        let id = crate::Table::new().insert(()).unwrap();
+        Cut { id, peer: None, reason: "aborted".into(), sent: n, unsent: 1 }
+    }
+
+    #[test]
+    fn fault_57_report_says_how_many_it_does_not_name() {
+        let mut report = DrainReport::of(5000);
+        (0..5000).for_each(|n| report.cut(|| cut(n)));
+        assert_eq!((report.cut.len(), report.unnamed), (DrainReport::NAMED, 5000 - DrainReport::NAMED as u64));
+        assert_eq!(report.cut_in_all(), 5000);
+        let mut both = DrainReport { finished: 2, asked_again: true, ..DrainReport::of(3) };
+        both.cut(|| cut(7));
+        both.absorb(report);
+        assert_eq!((both.open, both.finished, both.cut_in_all()), (5003, 2, 5001));
+        assert_eq!((both.cut.len(), both.cut[0].sent, both.asked_again), (DrainReport::NAMED, 7, true));
+    }
+
+    #[test]
+    fn cut_connection_is_one_line_with_its_peer() {
+        assert_eq!(cut(3).to_string(), "connection 0.1: aborted, 3 bytes sent, 1 not sent");
+        let named = Cut { peer: Some(Address::Unix(Some("/a\nb".into()))), ..cut(3) };
+        assert_eq!(named.to_string(), "unix:/a\\nb: aborted, 3 bytes sent, 1 not sent");
     }
 }

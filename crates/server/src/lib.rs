@@ -41,7 +41,7 @@ pub use address::{Address, ParseAddressError};
 pub use application::{Accept, Application, Notice, Quiet, SourceEvent, Watch};
 pub use commons::Commons;
 pub use config::{Config, OnPanic, SystemCalls, Timeouts};
-pub use drain::{Drain, DrainStep, Request};
+pub use drain::{Cut, Drain, DrainReport, DrainStep, Request};
 pub use escape::{Escaped, escaped};
 pub use handle::{Handle, SendError, ServerHandle};
 pub use inbox::{Inbox, Link, Order, Posted};

@@ -65,7 +65,7 @@ impl<P: Protocol, L: Layer, N: Net> Worker<P, L, N> {
     }
 
     /// Closes behind the commands that have arrived.
-    fn close_now(&mut self, id: Id) {
+    pub(super) fn close_now(&mut self, id: Id) {
         self.with_live(id, |live, linked| match linked {
             Some(linked) if !linked.waiting.is_empty() => linked.close = true,
             Some(_) | None => live.close(),
@@ -110,7 +110,7 @@ impl<P: Protocol, L: Layer, N: Net> Worker<P, L, N> {
                         self.shutdown();
                     }
                 }
-                Order::Stop => self.drain.stop(),
+                Order::Stop => self.stop(),
             }
         }
         self.orders = orders;

@@ -91,7 +91,10 @@ where
                 Verdict::Fatal => {
                     error!(%listener, error = %refused, "listener failed");
                     self.stop_listening(listener);
-                    return application.notice(self, Notice::ListenerFailed { listener, error: &refused });
+                    self.call("notice", application, |worker, application| {
+                        application.notice(worker, Notice::ListenerFailed { listener, error: &refused });
+                    });
+                    return;
                 }
             };
             if let Log::Write { suppressed } = pause.log {
@@ -105,7 +108,9 @@ where
     }
 
     fn welcome<A: Application<N, P, L>>(&mut self, listener: Id, stream: N::Open, peer: Address, application: &mut A) {
-        let Some(connection) = application.accept(self, listener, &peer) else {
+        let mut made = None;
+        self.call("accept", application, |worker, application| made = application.accept(worker, listener, &peer));
+        let Some(connection) = made else {
             debug!(peer = %escaped(&peer), "turned away");
             return;
         };
@@ -118,7 +123,7 @@ where
                 {
                     entry.peer = Some(Box::new(peer));
                 }
-                application.opened(self, id);
+                self.call_about(id, application, |worker, application| application.opened(worker, id));
             }
             // That connection's problem alone (FAULTS 8).
             Err(refused) => warn!(peer = %escaped(&peer), error = %refused, "cannot serve"),

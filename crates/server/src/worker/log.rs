@@ -5,20 +5,7 @@ use crate::escape::escaped;
 use crate::table::Id;
 use drywire_core::CloseReport;
 use std::fmt;
-use tracing::{Level, debug, warn};
-
-/// Names a connection that broke or was cut while we were shutting down: its peer
-/// may not have all that we wrote (FAULTS 57).
-pub(super) fn report_unfinished<E: fmt::Display>(id: Id, peer: Option<&Address>, report: &CloseReport<E>) {
-    warn!(
-        %id,
-        peer = peer.map(escaped).map(display),
-        reason = %escaped(&report.reason),
-        sent = report.counters.sent,
-        unsent = report.counters.unsent,
-        "not finished at the shutdown"
-    );
-}
+use tracing::{Level, debug};
 
 /// The one line about a connection that ended. A peer that resets is news to
 /// nobody but whoever looks for it.

@@ -2,24 +2,29 @@
 //! each of them gets a turn. All of a driver that is not waiting.
 //!
 //! How a round goes is in `rounds` and `turns`, listening in `listening`, descriptors of others in
-//! `sources`; this file is what the application calls besides.
+//! `sources`, timers in `timers`, the end in `draining`; calls into other people's code are made in
+//! `calls`. This file is what the application calls besides.
 
+mod calls;
 mod commands;
+mod draining;
 mod listening;
 mod log;
 mod rounds;
 mod slot;
 mod sources;
+mod timers;
 mod turns;
 
 use crate::address::Address;
 use crate::commons::Commons;
 use crate::config::Config;
-use crate::drain::Drain;
+use crate::drain::{Drain, DrainReport};
 use crate::inbox::{Inbox, Order};
 use crate::io_error::AddressError;
 use crate::net::Net;
 use crate::table::{Id, Table};
+use calls::Panics;
 use commands::Linked;
 use drywire_core::layer::Layer;
 use drywire_core::{Connection, Live, Protocol, Time, Workspace, planted};
@@ -30,6 +35,7 @@ use std::collections::{BinaryHeap, VecDeque};
 use std::fmt;
 use std::io;
 use std::time::Duration;
+use timers::Timers;
 
 /// Alarms without a purpose that are not worth a search.
 const STALE_ALARMS: usize = 1024;
@@ -51,14 +57,26 @@ pub struct Worker<P: Protocol, L: Layer, N: Net> {
     workspace: Workspace,
     inbox: Inbox<P::Command>,
     orders: Vec<Order<P::Command>>,
+    timers: Timers,
+    stage: Stage,
     drain: Drain,
     /// The drain has asked every connection.
     draining: bool,
+    drain_report: Option<DrainReport>,
+    panics: Panics,
     /// Rounds in a row that could not hear all news.
     full_rounds: usize,
     config: Config,
     commons: Commons,
     now: Time,
+}
+
+/// What the application was told of the worker itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    New,
+    Started,
+    Stopped,
 }
 
 /// What an application calls.
@@ -77,7 +95,7 @@ impl<P: Protocol, L: Layer, N: Net> Worker<P, L, N> {
         })?;
         if let Some(Slot::Connection(entry)) = self.table.get_mut(id) {
             entry.connecting = true;
-            entry.peer = tracing::enabled!(tracing::Level::DEBUG).then(|| Box::new(address.clone()));
+            entry.peer = Some(Box::new(address.clone()));
         }
         Ok(id)
     }
@@ -89,19 +107,6 @@ impl<P: Protocol, L: Layer, N: Net> Worker<P, L, N> {
     /// The poller's, or the table is full.
     pub fn add(&mut self, stream: impl Into<N::Open>, connection: Connection<P, L>) -> io::Result<Id> {
         self.insert_stream(connection, |net, id| net.register(id, stream.into()))
-    }
-
-    /// Begins to shut down: listeners close, connections send what they owe, and
-    /// those that are not done by the drain timeout are cut. Asked again, they are
-    /// cut at once.
-    pub fn shutdown(&mut self) {
-        // Not the time of the last round: a program may ask long after it.
-        self.drain.begin(self.net.now(), self.config.drain_timeout);
-    }
-
-    /// Ends it all now.
-    pub fn stop(&mut self) {
-        self.drain.stop();
     }
 
     /// Open connections.
@@ -136,7 +141,7 @@ impl<P: Protocol, L: Layer, N: Net> Worker<P, L, N> {
         if !self.ready.is_empty() || !self.orders.is_empty() || drain_begins {
             return Some(Time::ZERO);
         }
-        let alarm = self.alarms.peek().map_or(Time::NEVER, |Reverse((at, _))| *at);
+        let alarm = self.alarms.peek().map_or(Time::NEVER, |Reverse((at, _))| *at).min(self.timers.next());
         let next = match self.drain {
             Drain::Draining { deadline } if self.connections > 0 => alarm.min(deadline),
             Drain::Stopped if self.connections > 0 => return Some(Time::ZERO),
@@ -145,11 +150,15 @@ impl<P: Protocol, L: Layer, N: Net> Worker<P, L, N> {
         (next != Time::NEVER).then_some(next)
     }
 
-    /// There is nothing left to wait for: a shutdown is through, or nothing is
-    /// registered.
+    /// There is nothing left to wait for: a shutdown is through, or there is no
+    /// connection, no listener, no source and no named timer.
     pub fn is_done(&self) -> bool {
-        let shut_down = !self.drain.is_running() && self.connections == 0 && self.draining;
-        shut_down || self.table.is_empty()
+        self.is_shut_down() || (self.table.is_empty() && self.timers.is_empty())
+    }
+
+    /// A shutdown is through.
+    fn is_shut_down(&self) -> bool {
+        !self.drain.is_running() && self.connections == 0 && self.draining
     }
 
     /// A connection, to look at.
@@ -174,8 +183,12 @@ impl<P: Protocol, L: Layer, N: Net> Worker<P, L, N> {
             workspace: Workspace::new(),
             inbox: Inbox::new(config.commands, wake),
             orders: Vec::new(),
+            timers: Timers::default(),
+            stage: Stage::New,
             drain: Drain::default(),
             draining: false,
+            drain_report: None,
+            panics: Panics::default(),
             full_rounds: 0,
             config,
             commons,

@@ -101,6 +101,7 @@ where
     /// The poller has news of `id`. Callbacks may do anything to the worker.
     pub fn on_news<A: Application<N, P, L>>(&mut self, id: Id, news: News, application: &mut A) {
         let worker = &mut self.worker;
+        worker.begin(application);
         match worker.table.get_mut(id) {
             Some(Slot::Connection(entry)) => {
                 entry.note(news);
@@ -118,6 +119,7 @@ where
     /// before.
     pub fn finish_round<A: Application<N, P, L>>(&mut self, heard: usize, application: &mut A) {
         let worker = &mut self.worker;
+        worker.begin(application);
         // After a pause of the whole process there is more news than one round hears.
         // Deadlines wait until everybody's was heard, but not for ever (FAULTS 58).
         let most = worker.config.events.max(1);
@@ -127,20 +129,41 @@ where
             worker.full_rounds = 0;
             worker.ring_alarms(application);
         }
+        worker.ring_timers(application);
         worker.handle_orders();
-        worker.tick_drain();
+        worker.tick_drain(application);
         // Last, so that who was not finished comes after everybody who has news.
         worker.run_ready(application);
+        if worker.is_shut_down() {
+            worker.finish(application);
+        }
     }
 
-    /// The driver is being dropped with connections open: each gets one turn to be rid
-    /// of what its transport takes at once, and is closed and reported.
+    /// Calls [`Application::started`], if it was not called yet. A round does so itself; a
+    /// driver that runs does it before it asks whether there is anything to wait for.
+    pub fn begin<A: Application<N, P, L>>(&mut self, application: &mut A) {
+        self.worker.begin(application);
+    }
+
+    /// There is nothing left to wait for, and there will be no more rounds: calls
+    /// [`Application::stopped`], if it was not called yet.
+    pub fn finish<A: Application<N, P, L>>(&mut self, application: &mut A) {
+        self.worker.finish(application);
+    }
+
+    /// The driver is being dropped with connections open: each gets one turn to handle the
+    /// commands that wait for it and to be rid of what its transport takes at once, and is
+    /// closed and reported.
     pub fn end<A: Application<N, P, L>>(&mut self, application: &mut A) {
         self.wake_up();
         let worker = &mut self.worker;
+        if !worker.is_empty() {
+            worker.begin(application);
+            worker.handle_orders();
+        }
         for _ in 0..LAST_WORDS {
             if worker.is_empty() {
-                return;
+                break;
             }
             for id in worker.connection_ids() {
                 if let Some(Slot::Connection(entry)) = worker.table.get_mut(id) {
@@ -148,7 +171,7 @@ where
                     worker.net.on_alarm(&mut entry.stream);
                     entry.note(News { read: true, write: true, ..News::default() });
                 }
-                worker.with_live(id, |live, _| live.close());
+                worker.close_now(id);
                 worker.run_turn(id, application);
                 worker.abort(id);
                 // Events that were not told yet may be many, bytes there are none.
@@ -157,6 +180,7 @@ where
                 worker.config.budget_bytes = budget;
             }
         }
+        worker.finish(application);
     }
 }
 

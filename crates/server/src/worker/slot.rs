@@ -26,7 +26,8 @@ pub(super) struct Entry<P: Protocol, L: Layer, N: Net> {
     pub(super) alarm: Time,
     /// Made when the first handle is asked for.
     pub(super) linked: Option<Box<Linked<P::Command>>>,
-    /// Kept for the close line of the log, when somebody reads it.
+    /// Kept for the close line of the log when somebody reads it, while we connect, and
+    /// from the beginning of a shutdown on.
     pub(super) peer: Option<Box<Address>>,
     pub(super) ready: Ready,
     /// The transport may take output again, and no turn has tried yet.
@@ -43,6 +44,11 @@ impl<P: Protocol, L: Layer, N: Net> Entry<P, L, N> {
         self.ready.read |= news.read || news.hang_up;
         self.ready.hang_up |= news.hang_up;
         self.writable |= news.write || news.failed;
+    }
+
+    /// It has sent something, and now owes nothing.
+    pub(super) fn is_written_out(&self, sent_before: u64) -> bool {
+        self.connection.counters().sent > sent_before && !self.connection.is_owing()
     }
 
     pub(super) fn new(connection: Connection<P, L>, stream: N::Stream) -> Entry<P, L, N> {

@@ -115,7 +115,9 @@ where
             self.tell_source(id, SourceEvent::Writable, application);
         }
         if news.failed && self.source(id).is_some() {
-            application.source(self, id, SourceEvent::Failed);
+            self.call("source", application, |worker, application| {
+                application.source(worker, id, SourceEvent::Failed);
+            });
             self.unregister(id);
         } else if let Some(Slot::Source(source)) = self.table.get_mut(id) {
             self.net.arm_source(&mut source.watched);
@@ -128,7 +130,10 @@ where
             source.deadline = source.timeout.map_or(Time::NEVER, |timeout| now + timeout);
             let deadline = source.deadline;
             self.set_alarm(id, deadline);
-            application.source(self, id, event);
+            // It would be told the same again, for ever where edges are made of levels.
+            if !self.call("source", application, |worker, application| application.source(worker, id, event)) {
+                self.unregister(id);
+            }
         }
     }
 }

@@ -1,18 +1,19 @@
-//! The parts of a round: a connection's turn, alarms, the ready list, orders, and the
-//! way to the end.
+//! The parts of a round: a connection's turn and its end, alarms, the ready list.
 
 use super::Worker;
 use super::commands::feed;
-use super::log::{log_close, report_unfinished};
+use super::log::log_close;
 use super::slot::Slot;
-use crate::application::{Application, SourceEvent};
-use crate::drain::DrainStep;
+use crate::address::Address;
+use crate::application::{Application, Notice, SourceEvent};
+use crate::io_error::AddressError;
 use crate::net::{Connecting, Net, News, Release};
 use crate::table::Id;
 use drywire_core::layer::Layer;
-use drywire_core::{Budget, Protocol, Time, Turn, planted, turn};
+use drywire_core::{Budget, CloseReport, Counters, Protocol, Reason, Time, Turn, planted, turn};
 use std::cmp::Reverse;
 use std::fmt;
+use std::io;
 
 impl<P, L, N> Worker<P, L, N>
 where
@@ -20,12 +21,17 @@ where
     L: Layer,
     N: Net,
 {
-    /// One connection's turn.
+    /// One connection's turn. A panic in it, of the protocol or of a callback, ends that
+    /// connection.
     pub(super) fn run_turn<A: Application<N, P, L>>(&mut self, id: Id, application: &mut A) {
+        self.call_about(id, application, |worker, application| worker.take_turn(id, application));
+    }
+
+    fn take_turn<A: Application<N, P, L>>(&mut self, id: Id, application: &mut A) {
         let mut budget = Budget::bytes(self.config.budget_bytes.max(1));
-        if let Some(Slot::Connection(entry)) = self.table.get_mut(id)
-            && entry.alarm <= self.now
-        {
+        let Some(Slot::Connection(entry)) = self.table.get_mut(id) else { return };
+        let sent_before = entry.connection.counters().sent;
+        if entry.alarm <= self.now {
             // After a pause of the whole process the clock knows before the poller
             // does. What is in the socket counts, whatever the turn is for (FAULTS 58).
             entry.alarm = Time::NEVER;
@@ -59,17 +65,24 @@ where
             drop(live);
             match turn {
                 Turn::Event(event) => application.event(self, id, event),
-                Turn::Again => return self.make_ready(id),
+                Turn::Again => {
+                    let written_out = entry.is_written_out(sent_before);
+                    self.make_ready(id);
+                    if written_out {
+                        application.written_out(self, id);
+                    }
+                    return;
+                }
                 Turn::Wait(mut wait) => {
                     if entry.connecting && self.net.connecting(&entry.stream) == Connecting::Failed {
                         // It wants neither to read nor to write, or it would have met that.
-                        entry.connecting = false;
                         let error = self.net.take_error(&entry.stream);
                         entry.connection.lend(&mut self.workspace, self.now).handle_transport_error(error);
                         continue;
                     }
                     wait.read &= !entry.ready.read;
                     wait.write |= entry.connecting;
+                    let written_out = entry.is_written_out(sent_before);
                     let news = self.net.arm(&mut entry.stream, &wait);
                     if news != News::default() {
                         entry.note(news);
@@ -78,30 +91,42 @@ where
                     if let Some(deadline) = wait.deadline {
                         self.set_alarm(id, deadline);
                     }
+                    if written_out {
+                        application.written_out(self, id);
+                    }
                     return;
                 }
-                Turn::Closed(report) => {
-                    if let Some(Slot::Connection(entry)) = self.table.remove(id) {
-                        self.connections -= 1;
-                        let mut release = Release::Close;
-                        if report.reason.is_abort() {
-                            release = Release::Reset;
-                            if !self.drain.is_running() {
-                                report_unfinished(id, self.net.peer_address(&entry.stream).as_ref(), &report);
-                            }
-                        }
-                        self.net.release(entry.stream, release);
-                        log_close(id, entry.peer.as_deref(), &report);
-                    }
-                    planted!(ReportedTwice: if let drywire_core::Reason::Aborted = report.reason {
-                        let reason = drywire_core::Reason::Aborted;
-                        let again = drywire_core::CloseReport { reason, counters: report.counters };
-                        application.closed(self, id, again);
-                    });
-                    return application.closed(self, id, report);
-                }
+                Turn::Closed(report) => return self.part_with(id, report, application),
             }
         }
+    }
+
+    /// A connection has ended, whatever ended it: lets go of all that belongs to it, and
+    /// says so. The one place where that happens.
+    pub(super) fn part_with<A: Application<N, P, L>>(
+        &mut self,
+        id: Id,
+        report: CloseReport<P::Error>,
+        application: &mut A,
+    ) {
+        let Some(Slot::Connection(mut entry)) = self.table.remove(id) else { return };
+        self.connections -= 1;
+        self.note_in_drain_report(id, &entry, &report);
+        log_close(id, entry.peer.as_deref(), &report);
+        let never_stood = entry.connecting.then(|| entry.peer.take()).flatten();
+        let never_stood = never_stood.and_then(|address| why_it_never_stood(*address, &report));
+        self.let_go(id, entry, if report.reason.is_abort() { Release::Reset } else { Release::Close });
+        if let Some(error) = never_stood {
+            self.call("notice", application, |worker, application| {
+                application.notice(worker, Notice::ConnectFailed { id, error: &error });
+            });
+        }
+        planted!(ReportedTwice: if let drywire_core::Reason::Aborted = report.reason {
+            let reason = drywire_core::Reason::Aborted;
+            let again = drywire_core::CloseReport { reason, counters: report.counters };
+            application.closed(self, id, again);
+        });
+        self.call_about(id, application, |worker, application| application.closed(worker, id, report));
     }
 
     /// Gives everybody whose alarm rang a turn. An alarm that is set meanwhile for a
@@ -161,36 +186,25 @@ where
             }
         }
     }
+}
 
-    pub(super) fn tick_drain(&mut self) {
-        let step = self.drain.on_tick(self.now, self.connections);
-        if step == DrainStep::KeepServing {
-            return;
+/// `None` when it did stand, or when we did not want it any more ourselves.
+fn why_it_never_stood<E>(address: Address, report: &CloseReport<E>) -> Option<AddressError> {
+    let Counters { received: 0, sent: 0, .. } = report.counters else { return None };
+    match report.reason {
+        Reason::Transport(error) => Some(AddressError::connecting(address, error)),
+        // A deadline of its own came first.
+        Reason::Limit(_) | Reason::Stalled => {
+            Some(AddressError { what: "connect to", address, source: io::ErrorKind::TimedOut.into() })
         }
-        if !std::mem::replace(&mut self.draining, true) {
-            self.begin_drain();
-        }
-        if step == DrainStep::AbortRest {
-            for id in self.connection_ids() {
-                self.abort(id);
-            }
-        }
-    }
-
-    fn begin_drain(&mut self) {
-        let listeners: Vec<Id> =
-            self.table.iter().filter(|(_, slot)| matches!(slot, Slot::Listener(_))).map(|(id, _)| id).collect();
-        for listener in listeners {
-            self.stop_listening(listener);
-        }
-        for id in self.connection_ids() {
-            let Some(Slot::Connection(entry)) = self.table.get_mut(id) else { continue };
-            entry.connection.lend(&mut self.workspace, self.now).drain();
-            self.make_ready(id);
-        }
-    }
-
-    pub(super) fn connection_ids(&self) -> Vec<Id> {
-        self.table.iter().filter(|(_, slot)| matches!(slot, Slot::Connection(_))).map(|(id, _)| id).collect()
+        Reason::Finished
+        | Reason::Requested
+        | Reason::Peer(_)
+        | Reason::Misuse(_)
+        | Reason::File(_)
+        | Reason::Layer(_)
+        | Reason::Aborted
+        | Reason::Panicked
+        | Reason::Shed => None,
     }
 }

@@ -9,8 +9,8 @@
 macro_rules! driver_on {
     ($reactor:ty) => {
         pub use $crate::futures::api::{
-            Accept, Address, AddressError, Application, Commons, Config, Handle, Id, Interest, Notice, OnPanic, Quiet,
-            SendError, ServerHandle, SourceEvent, SystemCalls, Timeouts,
+            Accept, Address, AddressError, Application, Commons, Config, Cut, DrainReport, Handle, Id, Interest,
+            Notice, OnPanic, Quiet, SendError, ServerHandle, SourceEvent, SystemCalls, Timeouts,
         };
 
         /// Sockets, descriptors and files on this runtime: what an application for this
@@ -125,8 +125,8 @@ macro_rules! driver_on {
 
 pub use drywire_core::{CloseReport, Connection, Protocol, layer};
 pub use drywire_server::{
-    Accept, Address, AddressError, Application, Commons, Config, Handle, Id, Interest, Notice, OnPanic, Quiet,
-    SendError, ServerHandle, SourceEvent, SystemCalls, Timeouts, Worker,
+    Accept, Address, AddressError, Application, Commons, Config, Cut, DrainReport, Handle, Id, Interest, Notice,
+    OnPanic, Quiet, SendError, ServerHandle, SourceEvent, SystemCalls, Timeouts, Worker,
 };
 pub use std::os::fd::OwnedFd;
 pub use std::os::unix::net as std_unix;

@@ -116,14 +116,16 @@ where
     }
 
     /// Waits and dispatches until a shutdown is through, or until there is no
-    /// connection, listener or source left.
+    /// connection, listener, source or named timer left.
     ///
     /// *Guaranteed*: dropping the future ends nothing; the driver can be run again.
     pub async fn run<A: Application<Sockets<R>, P, L>>(&mut self, application: &mut A) {
+        self.worker.begin(application);
         while !self.worker.is_done() {
             self.wait().await;
             self.dispatch(application);
         }
+        self.worker.finish(application);
     }
 }
 
