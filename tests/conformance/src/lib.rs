@@ -48,6 +48,7 @@
 
 pub mod checks;
 mod child;
+mod hands;
 mod measure;
 mod noise;
 mod on_a_thread;
@@ -59,6 +60,7 @@ mod suite;
 mod talk;
 pub mod transcript;
 
+pub use hands::{Hands, Heard, Hook};
 pub use on_a_thread::{Begin, On, Runs, Thread};
 pub use peer::narrow_listener;
 pub use staged::Staged;

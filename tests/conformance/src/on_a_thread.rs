@@ -86,7 +86,12 @@ impl<P: Testable> Thread<P> {
         scene: Scene<P>,
         open: impl FnOnce(&mut Worker<P, (), R::Net>, &mut Staged<P>) -> io::Result<Address> + Send + 'static,
     ) -> io::Result<Thread<P>> {
-        let config = Config { root: options.root.clone(), drain_timeout: options.drain_timeout, ..Config::default() };
+        let config = Config {
+            root: options.root.clone(),
+            drain_timeout: options.drain_timeout,
+            tick: options.tick,
+            ..Config::default()
+        };
         let (tell, told) = mpsc::channel();
         let thread = thread::spawn(move || {
             let failed = tell.clone();

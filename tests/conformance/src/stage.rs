@@ -3,6 +3,7 @@
 //! Whatever a check is about, its stage goes out of scope at the end; that is where
 //! the driver is stopped and I4 is checked.
 
+use crate::hands::Hook;
 use crate::peer;
 use crate::subject::{Options, Running, Scene, Seen, Subject, Testable};
 use drywire_core::{CloseReport, Connection};
@@ -30,13 +31,29 @@ impl<S: Subject, P: Testable> Stage<S, P> {
         Stage::serve_on(&"127.0.0.1:0".parse().expect("an address"), options, make)
     }
 
+    /// A server with something to do in its callbacks.
+    #[track_caller]
+    pub(crate) fn serve_heard(
+        options: Options,
+        make: impl FnMut() -> Connection<P> + Send + 'static,
+        hook: Hook<P>,
+    ) -> Stage<S, P> {
+        let scene = Scene::new(make);
+        scene.set_hook(hook);
+        Stage::serve_scene(&"127.0.0.1:0".parse().expect("an address"), options, scene)
+    }
+
     #[track_caller]
     pub(crate) fn serve_on(
         address: &Address,
         options: Options,
         make: impl FnMut() -> Connection<P> + Send + 'static,
     ) -> Stage<S, P> {
-        let scene = Scene::new(make);
+        Stage::serve_scene(address, options, Scene::new(make))
+    }
+
+    #[track_caller]
+    fn serve_scene(address: &Address, options: Options, scene: Scene<P>) -> Stage<S, P> {
         let running = S::serve(address, options, scene.clone())
             .unwrap_or_else(|error| panic!("{} cannot serve on {address}: {error}", S::NAME));
         Stage { scene, address: running.address(), running: Some(running) }

@@ -1,9 +1,10 @@
 //! The application of a subject, for drivers that run a
 //! [`Worker`](drywire_server::Worker).
 
+use crate::hands::{Heard, Hook};
 use crate::subject::{Scene, Testable};
 use drywire_core::{CloseReport, Connection};
-use drywire_server::{Address, AddressError, Application, Id, Net, SendError, Worker};
+use drywire_server::{Address, AddressError, Application, Id, Net, Notice, SendError, Worker};
 use std::collections::HashMap;
 use std::fmt;
 
@@ -13,13 +14,22 @@ pub struct Staged<P: Testable> {
     numbers: HashMap<Id, usize>,
     /// Accepted, but not opened yet.
     next: Option<usize>,
+    hook: Option<Hook<P>>,
 }
 
 impl<P: Testable> Staged<P> {
     /// An application for this scene.
     #[must_use]
     pub fn new(scene: Scene<P>) -> Staged<P> {
-        Staged { scene, numbers: HashMap::new(), next: None }
+        let hook = scene.take_hook();
+        Staged { scene, numbers: HashMap::new(), next: None, hook }
+    }
+
+    /// Tells the check, which may do anything then, panic too.
+    fn tell<N: Net>(&mut self, worker: &mut Worker<P, (), N>, heard: &Heard<'_, P>) {
+        if let Some(hook) = &mut self.hook {
+            hook(worker, heard);
+        }
     }
 
     /// Makes the scene's connection to `address`.
@@ -33,8 +43,19 @@ impl<P: Testable> Staged<P> {
     }
 }
 
+/// What a connection is told goes to the scene first, so that it is there whatever the
+/// check does. A connection that the check has made in a callback is not the scene's.
 impl<P: Testable, N: Net> Application<N, P> for Staged<P> {
-    fn accept(&mut self, _: &mut Worker<P, (), N>, _: Id, _: &Address) -> Option<Connection<P>> {
+    fn started(&mut self, worker: &mut Worker<P, (), N>) {
+        self.tell(worker, &Heard::Started);
+    }
+
+    fn stopped(&mut self, worker: &mut Worker<P, (), N>) {
+        self.tell(worker, &Heard::Stopped);
+    }
+
+    fn accept(&mut self, worker: &mut Worker<P, (), N>, _: Id, _: &Address) -> Option<Connection<P>> {
+        self.tell(worker, &Heard::Accept);
         let (number, connection) = self.scene.accept();
         self.next = Some(number);
         Some(connection)
@@ -44,20 +65,45 @@ impl<P: Testable, N: Net> Application<N, P> for Staged<P> {
         if let Some(number) = self.next.take() {
             self.numbers.insert(id, number);
         }
-        if let Some(handle) = worker.handle(id) {
+        if let (Some(number), Some(handle)) = (self.numbers.get(&id), worker.handle(id)) {
             let sender = move |command| handle.send(command).map_err(SendError::into_command);
-            self.scene.opened(self.numbers[&id], Box::new(sender));
+            self.scene.opened(*number, Box::new(sender));
+        }
+        self.tell(worker, &Heard::Opened(id));
+    }
+
+    fn event(&mut self, worker: &mut Worker<P, (), N>, id: Id, event: P::Event) {
+        self.tell(worker, &Heard::Event(id, &event));
+        if let Some(number) = self.numbers.get(&id) {
+            self.scene.event(*number, event);
         }
     }
 
-    fn event(&mut self, _: &mut Worker<P, (), N>, id: Id, event: P::Event) {
-        self.scene.event(self.numbers[&id], event);
+    fn written_out(&mut self, worker: &mut Worker<P, (), N>, id: Id) {
+        self.tell(worker, &Heard::WrittenOut(id));
     }
 
-    fn closed(&mut self, _: &mut Worker<P, (), N>, id: Id, report: CloseReport<P::Error>) {
+    fn closed(&mut self, worker: &mut Worker<P, (), N>, id: Id, report: CloseReport<P::Error>) {
         // Kept for ever, a number would be a leak; asked for twice, it is a second report.
-        let number = self.numbers.remove(&id).expect("each connection ends once");
-        self.scene.closed(number, report);
+        let number = self.numbers.remove(&id);
+        assert!(number.is_some() || self.hook.is_some(), "each connection ends once");
+        let reason = if self.hook.is_some() { format!("{:?}", report.reason) } else { String::new() };
+        if let Some(number) = number {
+            self.scene.closed(number, report);
+        }
+        self.tell(worker, &Heard::Closed(id, &reason));
+    }
+
+    fn notice(&mut self, worker: &mut Worker<P, (), N>, notice: Notice<'_>) {
+        self.tell(worker, &Heard::Notice(&format!("{notice:?}")));
+    }
+
+    fn tick(&mut self, worker: &mut Worker<P, (), N>) {
+        self.tell(worker, &Heard::Tick);
+    }
+
+    fn timer(&mut self, worker: &mut Worker<P, (), N>, name: &'static str) {
+        self.tell(worker, &Heard::Timer(name));
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a driver has to offer to be tested: one `impl`.
 
+use crate::hands::Hook;
 use drywire_core::{CloseReport, Connection, Protocol};
 use drywire_server::Address;
 use std::fmt::{self, Debug, Display};
@@ -92,6 +93,9 @@ pub enum Capability {
     Shutdown,
     /// Commands reach connections from other threads.
     Commands,
+    /// Runs an application over a [`Worker`](drywire_server::Worker), with what
+    /// [`Staged`](crate::Staged) passes on, and [`Options::tick`].
+    Callbacks,
 }
 
 impl Capability {
@@ -110,6 +114,7 @@ impl Capability {
         Capability::Fairness,
         Capability::Shutdown,
         Capability::Commands,
+        Capability::Callbacks,
     ];
 }
 
@@ -125,13 +130,16 @@ pub struct Options {
     /// pieces then, and what a peer cannot take is held by the driver or not read at
     /// all, which is what several checks measure.
     pub narrow: bool,
+    /// How often the application's `tick` is called. Only needed when
+    /// [`Capability::Callbacks`] is declared.
+    pub tick: Option<Duration>,
 }
 
 impl Options {
     /// Nothing special but narrow sockets.
     pub(crate) const NARROW: Options = Options { narrow: true, ..Options::PLAIN };
 
-    const PLAIN: Options = Options { root: None, drain_timeout: Duration::from_secs(10), narrow: false };
+    const PLAIN: Options = Options { root: None, drain_timeout: Duration::from_secs(10), narrow: false, tick: None };
 }
 
 impl Default for Options {
@@ -155,6 +163,8 @@ struct State<P: Testable> {
     forgotten: usize,
     /// What the driver said of a connection after its end.
     late: Vec<String>,
+    /// What a check does in callbacks; the application has it once it runs.
+    hook: Option<Hook<P>>,
 }
 
 /// What was seen of one connection.
@@ -173,8 +183,18 @@ pub type Sender<P> = Box<dyn Fn(<P as Protocol>::Command) -> Result<(), <P as Pr
 impl<P: Testable> Scene<P> {
     /// A scene in which everybody gets a connection of this kind.
     pub fn new(make: impl FnMut() -> Connection<P> + Send + 'static) -> Scene<P> {
-        let state = State { make: Box::new(make), connections: Vec::new(), forgotten: 0, late: Vec::new() };
+        let state = State { make: Box::new(make), connections: Vec::new(), forgotten: 0, late: Vec::new(), hook: None };
         Scene { shared: Arc::new(Mutex::new(state)) }
+    }
+
+    /// For a check: what it does in the callbacks of the application that runs next.
+    pub(crate) fn set_hook(&self, hook: Hook<P>) {
+        self.lock().hook = Some(hook);
+    }
+
+    /// For the application: what a check does in its callbacks.
+    pub(crate) fn take_hook(&self) -> Option<Hook<P>> {
+        self.lock().hook.take()
     }
 
     /// For the driver: somebody connected, or we are about to. The number is the

@@ -6,6 +6,7 @@
 //! → owe 5⏎            five bytes of noise come back
 //! → fail⏎             the half of an answer is written and taken back
 //! ← refused: ...⏎ (end)
+//! → panic⏎            the half of an answer is written, and the handler panics
 //! → bye⏎              the end
 //! ```
 //!
@@ -45,6 +46,11 @@ impl Protocol for Talk {
                 cx.write(b"the half of an answer")?;
                 cx.emit("never told".into())?;
                 return Err(NotDone.into());
+            }
+            _ if line == "panic" => {
+                cx.write(b"the half of an answer")?;
+                cx.emit("never told".into())?;
+                panic!("on purpose");
             }
             _ => cx.emit(line.into_owned())?,
         }

@@ -4,6 +4,7 @@
 //! when the driver fails it. Names begin with the row or the fault they are about.
 
 pub mod backpressure;
+pub mod callbacks;
 pub mod client;
 pub mod commands;
 pub mod deadlines;
@@ -105,6 +106,18 @@ macro_rules! every_check {
             commands::w2_commands_of_four_threads_arrive_in_order_exactly_once needs Commands, Shared;
             commands::fault_63_command_after_the_close_is_refused needs Commands, Shared;
             commands::fault_66_commands_that_race_with_the_close_arrive_in_order_or_not_at_all needs Commands, Shared;
+            callbacks::fault_59_panic_in_a_handler_ends_that_connection_alone needs Callbacks, Shared;
+            callbacks::fault_59_panic_in_a_callback_ends_the_connection_it_is_about needs Callbacks, Shared;
+            callbacks::fault_59_panic_in_accept_turns_that_peer_away needs Callbacks, Shared;
+            callbacks::fault_59_panic_in_another_callback_ends_that_call_alone needs Callbacks, Shared;
+            callbacks::fault_60_connection_that_closes_itself_in_a_callback_flushes_and_ends_once needs Callbacks, Shared;
+            callbacks::fault_61_closing_all_others_in_a_callback_is_safe needs Callbacks, Shared;
+            callbacks::fault_61_connection_added_in_a_callback_is_served needs Callbacks, Shared;
+            callbacks::w4_started_comes_first_and_stopped_last needs Callbacks, Shared;
+            callbacks::w4_tick_and_named_timers_come_when_they_are_due needs Callbacks, Shared;
+            callbacks::w4_written_out_comes_when_the_last_owed_byte_is_taken needs Callbacks, Shared;
+            callbacks::w4_connection_of_ours_that_never_stood_is_a_notice needs Callbacks, Shared;
+            callbacks::fault_57_drain_report_names_who_was_cut needs Callbacks, Shared;
             leaks::i6_twenty_thousand_short_connections_leave_nothing_behind needs Echo, Alone;
         }
     };
