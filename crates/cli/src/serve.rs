@@ -5,9 +5,11 @@ use crate::record::{Recorder, ShelfError};
 use crate::run::{self, Service};
 use crate::{say, signals};
 use drywire_core::record::Record;
-use drywire_core::{CloseReport, Connection, Limits};
+use drywire_core::{Connection, Limits};
 use drywire_protocols::{ByteEcho, Dialog, LineEcho};
-use drywire_server::{Address, AddressError, Application, Config, Id, Interest, Net, Notice, SourceEvent, Worker};
+use drywire_server::{
+    Address, AddressError, Application, Config, DrainReport, Id, Interest, Net, Notice, SourceEvent, Worker,
+};
 use std::fmt;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -69,8 +71,8 @@ struct Server<'a, F> {
     drain_timeout: Duration,
     recorder: Recorder,
     stop: Stop,
-    /// Connections that broke or were cut after the stop; the driver's log names them.
-    unfinished: usize,
+    /// What became of the connections, once it has stopped.
+    drained: Option<DrainReport>,
 }
 
 impl<'a, F> Server<'a, F> {
@@ -92,7 +94,7 @@ impl<'a, F> Server<'a, F> {
             drain_timeout: args.drain_timeout,
             recorder,
             stop: Stop::No,
-            unfinished: 0,
+            drained: None,
         }
     }
 
@@ -100,8 +102,8 @@ impl<'a, F> Server<'a, F> {
     fn finish(self, result: Result<(), ServeError>) -> Result<(), ServeError> {
         self.recorder.finish();
         result?;
-        if self.unfinished > 0 {
-            say(format_args!("stopped; {} did not finish", connections(self.unfinished)));
+        if let Some(report) = &self.drained {
+            print_cut(report);
         }
         match self.stop {
             Stop::Failed(error) => Err(ServeError::Listener(error)),
@@ -148,11 +150,8 @@ where
         Some(self.recorder.record(connection, peer))
     }
 
-    fn closed(&mut self, _: &mut Worker<P, (), N>, _: Id, report: CloseReport<P::Error>) {
-        match self.stop {
-            Stop::No => {}
-            Stop::Asked | Stop::Failed(_) => self.unfinished += usize::from(report.reason.is_abort()),
-        }
+    fn stopped(&mut self, worker: &mut Worker<P, (), N>) {
+        self.drained = worker.drain_report().cloned();
     }
 
     /// The first signal drains, the second ends the drain (FAULTS 57).
@@ -180,6 +179,20 @@ where
             self.stop = Stop::Failed(error.to_string());
             worker.shutdown();
         }
+    }
+}
+
+/// Names who did not finish (FAULTS 57): everybody else has been sent all that is theirs.
+fn print_cut(report: &DrainReport) {
+    for cut in &report.cut {
+        say(format_args!("not finished: {cut}"));
+    }
+    if report.unnamed > 0 {
+        say(format_args!("not finished: {} more", connections(usize::try_from(report.unnamed).unwrap_or(usize::MAX))));
+    }
+    match usize::try_from(report.cut_in_all()).unwrap_or(usize::MAX) {
+        0 => {}
+        unfinished => say(format_args!("stopped; {} did not finish", connections(unfinished))),
     }
 }
 
