@@ -93,12 +93,15 @@ pub enum TransportError {
     /// We wrote and the peer no longer reads (FAULTS 11).
     #[error("the peer stopped reading")]
     BrokenPipe,
-    /// The kernel gave up on the peer (FAULTS 13).
-    #[error("timed out in the kernel")]
+    /// The kernel gave up on the peer (FAULTS 13), or we did while we connected.
+    #[error("timed out")]
     TimedOut,
     /// Nobody listens where we wanted to connect.
     #[error("connection refused")]
     Refused,
+    /// The name of whom we wanted to connect to has no address that is known.
+    #[error("the name was not found")]
+    Unresolved,
     /// Any other error, by its number in the operating system.
     #[error("os error {0}")]
     Other(i32),

@@ -3,21 +3,17 @@
 
 use crate::net::{Mio, news};
 use crate::stream::POLL2;
-use drywire_core::Protocol;
 use drywire_core::layer::Layer;
-use drywire_server::{Application, Commons, Config, Id, Rounds};
-use mio::{Events, Token, Waker};
+use drywire_core::{Connection, Protocol};
+use drywire_server::{Application, Commons, Config, ConnectError, Id, Rounds, Target, Watch};
+use mio::Events;
 use std::fmt;
 use std::io;
 use std::ops::{Deref, DerefMut};
-use std::sync::Arc;
 use std::time::Duration;
 
 /// What callbacks get: connections, listeners and descriptors on mio.
 pub type Worker<P, L = ()> = drywire_server::Worker<P, L, Mio>;
-
-/// The poller's token for "somebody used a handle".
-const WAKER: Token = Token(Id::RESERVED_TOKENS_START);
 
 /// Runs connections of one protocol, their listeners, and descriptors of others,
 /// on the thread it lives on. What it does beside waiting is the [`Worker`] it
@@ -63,7 +59,7 @@ impl<P: Protocol, L: Layer> Driver<P, L> {
     /// As [`Driver::new`].
     pub fn sharing(config: Config, commons: Commons) -> io::Result<Driver<P, L>> {
         let net = Mio::new(&config)?;
-        let waker = Arc::new(Waker::new(net.poll.registry(), WAKER)?);
+        let waker = net.waker.clone();
         let wake = move || {
             // Fails only when the poller is gone, and with it whoever would wake up.
             let _ = waker.wake();
@@ -83,6 +79,7 @@ impl<P: Protocol, L: Layer> Driver<P, L> {
             // mio's poll(2) loses a wake-up that falls together with a registration:
             // both clear the one eventfd. The order it was about is here by now.
             self.worker.take_orders();
+            self.take_names();
         }
         let next = self.worker.next_timeout();
         let timeout = match (timeout, next) {
@@ -99,6 +96,13 @@ impl<P: Protocol, L: Layer> Driver<P, L> {
         self.worker.wake_up();
         Ok(())
     }
+
+    /// What threads have looked up.
+    fn take_names(&mut self) {
+        while let Some((id, result)) = self.worker.net_mut().names.take() {
+            self.worker.on_resolved(id, result);
+        }
+    }
 }
 
 impl<P, L> Driver<P, L>
@@ -110,16 +114,44 @@ where
     /// ready besides. Callbacks may do anything to the worker; a round inside a round
     /// is none of it, by type (FAULTS 62).
     pub fn dispatch<A: Application<Mio, P, L>>(&mut self, application: &mut A) {
+        self.take_names();
         let mut heard = 0;
         for event in &self.events {
             heard += 1;
-            // The waker's is about orders, and those are taken in every round.
+            // The waker's is about orders and names, and those are taken in every round.
             if let Some(id) = Id::from_token(event.token().0) {
                 self.worker.on_news(id, news(event), application);
             }
         }
         self.events.clear();
         self.worker.finish_round(heard, application);
+    }
+
+    /// Connects, and makes rounds until the connection stands, or never will: by its
+    /// deadline one of the two is certain ([`Target::within`], [`Config::connect_timeout`]).
+    /// Others are served meanwhile.
+    ///
+    /// The application hears of it as of any other, except that it is not told of the end
+    /// of a connection that is an error here.
+    ///
+    /// # Errors
+    /// [`ConnectError`], with words for a person.
+    pub fn connect_and_wait<A: Application<Mio, P, L>>(
+        &mut self,
+        to: impl Into<Target>,
+        connection: Connection<P, L>,
+        application: &mut A,
+    ) -> Result<Id, ConnectError> {
+        let target = to.into();
+        let id = self.worker.connect(&target, connection)?;
+        loop {
+            self.wait(None).map_err(ConnectError::Driver)?;
+            let mut watch = Watch::new(application, id);
+            self.dispatch(&mut watch);
+            if let Some(outcome) = watch.outcome(&self.worker, &target) {
+                return outcome;
+            }
+        }
     }
 
     /// Closes and reports every connection, for want of more rounds.

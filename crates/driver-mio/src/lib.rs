@@ -2,8 +2,8 @@
 //! per message.
 //!
 //! This crate knows sockets and files and nothing about any protocol; what to do
-//! with them the core's actions say. It starts no thread and installs no signal
-//! handler.
+//! with them the core's actions say. It installs no signal handler, and starts no thread
+//! but one for each name that is being looked up, four at most.
 //!
 //! - [`serve`]: a server on an address, until it is shut down.
 //! - [`connect`]: a client, until its connection ends.
@@ -25,13 +25,14 @@
 compile_error!("drywire-driver-mio serves Unix descriptors; it does not build for other systems");
 
 mod driver;
+mod names;
 mod net;
 mod stream;
 
 pub use driver::{Driver, Worker};
 pub use drywire_server::{
-    Accept, Address, AddressError, Application, Commons, Config, Cut, DrainReport, Handle, Id, Interest, Notice,
-    OnPanic, Quiet, SendError, ServerHandle, SourceEvent, SystemCalls, Timeouts,
+    Accept, Address, AddressError, Application, Commons, Config, ConnectError, Cut, DrainReport, Handle, Id, Interest,
+    Notice, OnPanic, Quiet, SendError, ServerHandle, SourceEvent, SystemCalls, Target, Timeouts,
 };
 pub use net::{ListenSocket, Mio, Watched};
 pub use stream::{Descriptor, Stream};
@@ -60,13 +61,15 @@ where
     driver.run(application)
 }
 
-/// Connects to `address` and runs the connection to its end. That end is what is
-/// returned; the application's `closed` is not called for it.
+/// Connects to an address, or to a name and a port ([`Target`]), and runs the connection
+/// to its end. That end is what is returned; the application's `closed` is not called for
+/// it.
 ///
 /// # Errors
-/// As [`serve`]. That nobody answers is not an error here but the reason in the report.
+/// As [`serve`]. That nobody answers, or that there is no such name, is not an error here
+/// but the reason in the report; [`Notice::ConnectFailed`] has the words.
 pub fn connect<P, L, A>(
-    address: &Address,
+    to: impl Into<Target>,
     connection: Connection<P, L>,
     config: Config,
     application: &mut A,
@@ -77,7 +80,7 @@ where
     A: Application<Mio, P, L>,
 {
     let mut driver = Driver::new(config)?;
-    let id = driver.connect(address, connection).map_err(io::Error::other)?;
+    let id = driver.connect(to, connection).map_err(io::Error::other)?;
     finish(driver, id, application)
 }
 

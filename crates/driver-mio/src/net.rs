@@ -1,5 +1,6 @@
 //! mio as a worker's net: one registration for both directions, edge-triggered.
 
+use crate::names::Names;
 use crate::stream::{POLL2, Stream};
 use drywire_core::{
     Blocked, FileError, FileId, OpenFile, Opening, SendFileError, Time, Transport, TransportError, planted,
@@ -12,23 +13,32 @@ use drywire_unix::socket::begin_to_connect;
 use mio::event::Event;
 use mio::unix::SourceFd;
 use mio::unix::pipe::Receiver;
-use mio::{Poll, Registry, Token};
+use mio::{Poll, Registry, Token, Waker};
 use rustix::io::Errno;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Sockets, descriptors and files on mio.
 #[derive(Debug)]
 pub struct Mio {
     pub(crate) poll: Poll,
+    pub(crate) waker: Arc<Waker>,
+    pub(crate) names: Names,
     files: Files,
     epoch: Instant,
 }
 
+/// The poller's token for "another thread has something for us".
+const WAKER: Token = Token(Id::RESERVED_TOKENS_START);
+
 impl Mio {
     pub(crate) fn new(config: &Config) -> io::Result<Mio> {
-        Ok(Mio { poll: Poll::new()?, files: Files::new(config)?, epoch: Instant::now() })
+        let poll = Poll::new()?;
+        let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
+        let names = Names::new(waker.clone());
+        Ok(Mio { poll, waker, names, files: Files::new(config)?, epoch: Instant::now() })
     }
 }
 
@@ -54,6 +64,10 @@ impl Net for Mio {
     fn connect(&mut self, id: Id, address: &Address) -> io::Result<Stream> {
         let stream = Stream::from_socket(begin_to_connect(address)?, address);
         self.register(id, stream)
+    }
+
+    fn resolve(&mut self, id: Id, host: &str, port: u16) {
+        self.names.look_up(id, host, port);
     }
 
     fn register(&mut self, id: Id, mut stream: Stream) -> io::Result<Stream> {

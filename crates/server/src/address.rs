@@ -1,5 +1,5 @@
 //! Where to listen and whom to connect to, in words: `127.0.0.1:2525`,
-//! `[::1]:2525`, `unix:/run/dialog.sock`. Resolving names is not done here.
+//! `[::1]:2525`, `unix:/run/dialog.sock`. Names are a [`Target`](crate::Target)'s.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -35,17 +35,32 @@ impl fmt::Display for Address {
 
 /// Text that names no address.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("`{0}` is no address; write IP:PORT, as 127.0.0.1:2525 or [::1]:2525, or unix:PATH")]
-pub struct ParseAddressError(String);
+#[error("`{text}` is no address; write {names}IP:PORT, as 127.0.0.1:2525 or [::1]:2525, or unix:PATH")]
+pub struct ParseAddressError {
+    text: String,
+    /// What may be written besides.
+    names: &'static str,
+}
+
+impl ParseAddressError {
+    fn new(text: &str) -> ParseAddressError {
+        ParseAddressError { text: text.into(), names: "" }
+    }
+
+    /// The same where a name will do.
+    pub(crate) fn target(text: &str) -> ParseAddressError {
+        ParseAddressError { names: "NAME:PORT, ", ..ParseAddressError::new(text) }
+    }
+}
 
 impl FromStr for Address {
     type Err = ParseAddressError;
 
     fn from_str(text: &str) -> Result<Address, ParseAddressError> {
         match text.strip_prefix(Address::UNIX) {
-            Some("") => Err(ParseAddressError(text.into())),
+            Some("") => Err(ParseAddressError::new(text)),
             Some(path) => Ok(Address::Unix(Some(path.into()))),
-            None => text.parse().map(Address::Tcp).map_err(|_| ParseAddressError(text.into())),
+            None => text.parse().map(Address::Tcp).map_err(|_| ParseAddressError::new(text)),
         }
     }
 }

@@ -1,9 +1,9 @@
 //! What a server's own code implements: who is let in, what happens with events.
 
 use crate::address::Address;
-use crate::io_error::AddressError;
 use crate::net::Net;
 use crate::table::Id;
+use crate::target::{ConnectError, Target};
 use crate::worker::Worker;
 use drywire_core::layer::Layer;
 use drywire_core::{CloseReport, Connection, Protocol};
@@ -105,12 +105,12 @@ pub enum Notice<'a> {
         /// Why.
         error: &'a io::Error,
     },
-    /// A connection of ours never stood; its `closed` is next.
+    /// A connection of ours will never stand; its close report follows.
     ConnectFailed {
         /// Which.
         id: Id,
         /// Whom it was for, and why, in words.
-        error: &'a AddressError,
+        error: &'a ConnectError,
     },
     /// A shutdown was asked for and begins: nobody listens any more, and the open
     /// connections are about to be asked to finish.
@@ -153,18 +153,34 @@ pub struct Quiet;
 impl<N: Net, P: Protocol, L: Layer> Application<N, P, L> for Quiet {}
 
 /// Passes everything on to an application, and keeps the report of one connection
-/// from it: for a driver's `connect` and `drive`, which return that report.
+/// from it: for a driver's `connect` and `drive`, which return that report, and
+/// `connect_and_wait`.
 #[derive(Debug)]
 pub struct Watch<'a, A, E> {
     application: &'a mut A,
     id: Id,
     report: Option<CloseReport<E>>,
+    error: Option<ConnectError>,
 }
 
 impl<'a, A, E> Watch<'a, A, E> {
     /// Watches `id` for `application`.
     pub fn new(application: &'a mut A, id: Id) -> Watch<'a, A, E> {
-        Watch { application, id, report: None }
+        Watch { application, id, report: None, error: None }
+    }
+
+    /// What came of a connection to `target`, after a round; `None` while it is on its way.
+    pub fn outcome<P, L, N>(&mut self, worker: &Worker<P, L, N>, target: &Target) -> Option<Result<Id, ConnectError>>
+    where
+        P: Protocol<Error = E>,
+        L: Layer,
+        N: Net,
+    {
+        if self.report.is_some() {
+            let gone = || ConnectError::Gone { target: target.clone() };
+            return Some(Err(self.error.take().unwrap_or_else(gone)));
+        }
+        (!worker.is_coming(self.id)).then_some(Ok(self.id))
     }
 
     /// The report, once the connection has ended.
@@ -217,6 +233,11 @@ where
     }
 
     fn notice(&mut self, worker: &mut Worker<P, L, N>, notice: Notice<'_>) {
+        if let Notice::ConnectFailed { id, error } = notice
+            && id == self.id
+        {
+            self.error = Some(error.clone());
+        }
         self.application.notice(worker, notice);
     }
 

@@ -34,11 +34,28 @@ pub struct AddressError {
     pub source: io::Error,
 }
 
+/// The number and the words stay, what else was in there does not.
+impl Clone for AddressError {
+    fn clone(&self) -> AddressError {
+        AddressError { what: self.what, address: self.address.clone(), source: same(&self.source) }
+    }
+}
+
+/// An error that says the same.
+pub(crate) fn same(error: &io::Error) -> io::Error {
+    error.raw_os_error().map_or_else(|| io::Error::new(error.kind(), error.to_string()), io::Error::from_raw_os_error)
+}
+
 impl AddressError {
     /// The words for an address that a socket of one's own could not be bound to.
     #[must_use]
     pub fn listening(address: Address, source: io::Error) -> AddressError {
         AddressError { what: "listen on", address, source }
+    }
+
+    /// The words for an address that cannot be connected to, as is known at once.
+    pub(crate) fn new(address: Address, source: io::Error) -> AddressError {
+        AddressError { what: "connect to", address, source }
     }
 
     /// The words for a connection to `address` that never stood: `error` is the
@@ -50,13 +67,23 @@ impl AddressError {
             TransportError::BrokenPipe => Errno::PIPE,
             TransportError::TimedOut => Errno::TIMEDOUT,
             TransportError::Refused => Errno::CONNREFUSED,
+            TransportError::Unresolved => Errno::HOSTUNREACH,
             TransportError::Other(code) => Errno::from_raw_os_error(code),
         };
         AddressError { what: "connect to", address, source: errno.into() }
     }
+
+    /// What a connection says that ends for this.
+    pub(crate) fn transport_error(&self) -> TransportError {
+        match blocked(&self.source) {
+            Blocked::Failed(error) => error,
+            Blocked::WouldBlock => TransportError::Other(Errno::AGAIN.raw_os_error()),
+        }
+    }
 }
 
-fn words(error: &io::Error) -> String {
+/// What the system said, without its number.
+pub(crate) fn words(error: &io::Error) -> String {
     let text = error.to_string();
     match text.find(" (os error") {
         Some(end) => text[..end].to_lowercase(),

@@ -11,6 +11,7 @@
 //! - [`commons`]: what the workers of one server share.
 //! - [`config`]: what a driver can be told.
 //! - [`address`]: where to listen and whom to connect to.
+//! - [`target`]: whom to connect to, by name too, and why that failed.
 //! - [`table`]: who is connected, under ids that are never reused.
 //! - [`io_error`]: what an error of the system means, and in words.
 //! - [`accept`]: what an accept error means, and how long to stop accepting.
@@ -34,6 +35,7 @@ pub mod log_limit;
 pub mod net;
 mod sync;
 pub mod table;
+pub mod target;
 pub mod worker;
 
 pub use accept::{ACCEPTS_PER_TURN, Backoff, Pause, Verdict, classify};
@@ -49,4 +51,5 @@ pub use io_error::AddressError;
 pub use log_limit::{Log, LogLimiter};
 pub use net::{Connecting, Interest, Net, News, Release};
 pub use table::{Id, Table};
+pub use target::{ConnectError, Target};
 pub use worker::{Rounds, Worker};

@@ -33,6 +33,14 @@ pub trait Net: Sized {
     /// What is known at once.
     fn connect(&mut self, id: Id, address: &Address) -> io::Result<Self::Stream>;
 
+    /// Begins to look up a name for `id`, without waiting.
+    ///
+    /// The answer goes to [`Rounds::on_resolved`](crate::Rounds::on_resolved), later and
+    /// exactly once, also when nobody waits for it any more: addresses in the order in which to try
+    /// them, or why there is none. A worker asks for few at a time. A net that is
+    /// dropped does not wait for answers.
+    fn resolve(&mut self, id: Id, host: &str, port: u16);
+
     /// Registers a stream for both directions.
     ///
     /// # Errors

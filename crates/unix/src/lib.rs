@@ -6,6 +6,7 @@
 //! - [`futures`]: a driver for any runtime of futures.
 //! - [`socket`]: the calls on a stream.
 //! - [`listener`]: sockets that others connect to.
+//! - [`lookup`]: names, by the system's resolver.
 
 #[cfg(not(unix))]
 compile_error!("drywire-unix serves Unix descriptors; it does not build for other systems");
@@ -13,7 +14,9 @@ compile_error!("drywire-unix serves Unix descriptors; it does not build for othe
 pub mod files;
 pub mod futures;
 pub mod listener;
+pub mod lookup;
 pub mod socket;
 
 pub use files::Files;
 pub use listener::Listener;
+pub use lookup::Lookup;

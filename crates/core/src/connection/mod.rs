@@ -173,6 +173,11 @@ impl<P: Protocol, L: Layer> Connection<P, L> {
         matches!(self.phase, Phase::Closed)
     }
 
+    /// Nothing is left to do but to hand out the report, or that is done too.
+    pub fn is_over(&self) -> bool {
+        matches!(self.phase, Phase::Closing(_) | Phase::Closed)
+    }
+
     /// Bytes of data held between turns. Bound: see [`Limits`].
     pub fn held_bytes(&self) -> usize {
         self.buffers.as_ref().map_or(0, |buffers| {

@@ -36,7 +36,7 @@
 //!
 //! text             n whole length · c crc · n length · the front, in UTF-8
 //! misuse           0 none, then the variants in their order
-//! transport error  the variant, from 0; Other (4) · z number
+//! transport error  the variant, from 0; Other (4) · z number; Unresolved is 5
 //! file error       the variant, from 0; Io (5) · z number
 //! ```
 
@@ -283,6 +283,7 @@ fn put_transport_error(error: TransportError, out: &mut Vec<u8>) {
         TransportError::BrokenPipe => out.push(1),
         TransportError::TimedOut => out.push(2),
         TransportError::Refused => out.push(3),
+        TransportError::Unresolved => out.push(5),
         TransportError::Other(number) => put_numbers(4, &[zigzag(number.into())], out),
     }
 }
@@ -426,6 +427,7 @@ fn take_transport_error(from: &mut &[u8]) -> Option<TransportError> {
         2 => TransportError::TimedOut,
         3 => TransportError::Refused,
         4 => TransportError::Other(take_error_number(from)?),
+        5 => TransportError::Unresolved,
         _ => return None,
     })
 }

@@ -65,8 +65,10 @@ impl<P: Protocol, L: Layer, N: Net> Worker<P, L, N> {
     /// Closes the stream of a connection and drops the rest of it, which is the protocol's
     /// code too.
     pub(super) fn let_go(&mut self, id: Id, entry: Entry<P, L, N>, how: Release) {
-        let Entry { connection, stream, linked, .. } = entry;
-        self.net.release(stream, how);
+        let Entry { connection, line, linked, .. } = entry;
+        if let Some(stream) = line.into_stream() {
+            self.net.release(stream, how);
+        }
         if let Err(payload) = self.caught(|_| drop((linked, connection))) {
             self.note_panic(&id, payload);
         }
@@ -145,7 +147,9 @@ where
         let Some(Slot::Connection(entry)) = self.table.get_mut(id) else { return };
         let mut live = entry.connection.lend(&mut self.workspace, self.now);
         live.abort();
-        let mut wire = self.net.wire(id, &mut entry.stream);
+        // Whoever does not stand yet has had no turn, and nothing to be rid of.
+        let Some(stream) = entry.line.stream_mut() else { return };
+        let mut wire = self.net.wire(id, stream);
         while let Turn::Event(event) = turn(&mut live, &mut wire, &mut entry.ready, &mut Budget::bytes(usize::MAX)) {
             drop(event);
         }

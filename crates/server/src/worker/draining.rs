@@ -82,10 +82,13 @@ where
             let Some(Slot::Connection(entry)) = self.table.get_mut(id) else { continue };
             // When it breaks nobody can say any more whose it was.
             if entry.peer.is_none() {
-                entry.peer = self.net.peer_address(&entry.stream).map(Box::new);
+                entry.peer = entry.line.stream().and_then(|stream| self.net.peer_address(stream)).map(Box::new);
             }
             entry.connection.lend(&mut self.workspace, self.now).drain();
             self.make_ready(id);
+            if self.is_coming_in_vain(id) {
+                self.abort(id);
+            }
         }
     }
 
@@ -100,7 +103,8 @@ where
             drain_report.finished += 1;
             return;
         }
-        let peer = entry.peer.as_deref().cloned().or_else(|| self.net.peer_address(&entry.stream));
+        let peer = entry.peer.as_deref().cloned();
+        let peer = peer.or_else(|| entry.line.stream().and_then(|stream| self.net.peer_address(stream)));
         drain_report.cut(|| Cut {
             id,
             peer,

@@ -1,33 +1,33 @@
 //! One worker: its connections, listeners and descriptors of others, and when
 //! each of them gets a turn. All of a driver that is not waiting.
 //!
-//! How a round goes is in `rounds` and `turns`, listening in `listening`, descriptors of others in
-//! `sources`, timers in `timers`, the end in `draining`; calls into other people's code are made in
-//! `calls`. This file is what the application calls besides.
+//! How a round goes is in `rounds` and `turns`, listening in `listening`, connecting in `outgoing`,
+//! descriptors of others in `sources`, timers in `timers`, the end in `draining`; calls into other
+//! people's code are made in `calls`. This file is what the application calls besides.
 
 mod calls;
 mod commands;
 mod draining;
 mod listening;
 mod log;
+mod outgoing;
 mod rounds;
 mod slot;
 mod sources;
 mod timers;
 mod turns;
 
-use crate::address::Address;
 use crate::commons::Commons;
 use crate::config::Config;
 use crate::drain::{Drain, DrainReport};
 use crate::inbox::{Inbox, Order};
-use crate::io_error::AddressError;
 use crate::net::Net;
 use crate::table::{Id, Table};
 use calls::Panics;
 use commands::Linked;
 use drywire_core::layer::Layer;
 use drywire_core::{Connection, Live, Protocol, Time, Workspace, planted};
+use outgoing::{Line, Lookups};
 pub use rounds::Rounds;
 use slot::{Entry, Slot};
 use std::cmp::Reverse;
@@ -59,6 +59,7 @@ pub struct Worker<P: Protocol, L: Layer, N: Net> {
     orders: Vec<Order<P::Command>>,
     timers: Timers,
     stage: Stage,
+    lookups: Lookups,
     drain: Drain,
     /// The drain has asked every connection.
     draining: bool,
@@ -81,32 +82,13 @@ enum Stage {
 
 /// What an application calls.
 impl<P: Protocol, L: Layer, N: Net> Worker<P, L, N> {
-    /// Connects, without waiting. When it has worked,
-    /// [`Application::opened`](crate::Application::opened) is called; when
-    /// not, the close report says why ([`AddressError::connecting`] has the words).
-    ///
-    /// # Errors
-    /// [`AddressError`] for what is known at once, such as a path that does not exist.
-    pub fn connect(&mut self, address: &Address, connection: Connection<P, L>) -> Result<Id, AddressError> {
-        let id = self.insert_stream(connection, |net, id| net.connect(id, address)).map_err(|source| AddressError {
-            what: "connect to",
-            address: address.clone(),
-            source,
-        })?;
-        if let Some(Slot::Connection(entry)) = self.table.get_mut(id) {
-            entry.connecting = true;
-            entry.peer = Some(Box::new(address.clone()));
-        }
-        Ok(id)
-    }
-
     /// Serves a stream that is open already, whoever opened it. Its first turn
     /// comes with the next round.
     ///
     /// # Errors
     /// The poller's, or the table is full.
     pub fn add(&mut self, stream: impl Into<N::Open>, connection: Connection<P, L>) -> io::Result<Id> {
-        self.insert_stream(connection, |net, id| net.register(id, stream.into()))
+        self.insert(connection, |net, id| net.register(id, stream.into()).map(Line::Stands))
     }
 
     /// Open connections.
@@ -185,6 +167,7 @@ impl<P: Protocol, L: Layer, N: Net> Worker<P, L, N> {
             orders: Vec::new(),
             timers: Timers::default(),
             stage: Stage::New,
+            lookups: Lookups::default(),
             drain: Drain::default(),
             draining: false,
             drain_report: None,
@@ -195,13 +178,13 @@ impl<P: Protocol, L: Layer, N: Net> Worker<P, L, N> {
         }
     }
 
-    fn insert_stream(
+    fn insert(
         &mut self,
         connection: Connection<P, L>,
-        open: impl FnOnce(&mut N, Id) -> io::Result<N::Stream>,
+        open: impl FnOnce(&mut N, Id) -> io::Result<Line<N>>,
     ) -> io::Result<Id> {
         let net = &mut self.net;
-        let make = |id| open(net, id).map(|stream| Slot::Connection(Entry::new(connection, stream)));
+        let make = |id| open(net, id).map(|line| Slot::Connection(Entry::new(connection, line)));
         let id = self.table.try_insert_with(make).unwrap_or_else(|| Err(table_is_full()))?;
         self.connections += 1;
         self.make_ready(id);

@@ -12,6 +12,8 @@ use crate::table::Id;
 use drywire_core::layer::Layer;
 use drywire_core::{FileError, FileId, Protocol};
 use std::fmt;
+use std::io;
+use std::net::SocketAddr;
 use std::ops::{Deref, DerefMut};
 use tracing::trace;
 
@@ -89,6 +91,12 @@ impl<P: Protocol, L: Layer, N: Net> Rounds<P, L, N> {
         } else {
             worker.net.close_file(id, file);
         }
+    }
+
+    /// The answer to a name that was being looked up, to what [`Net::resolve`] asked
+    /// for `id`.
+    pub fn on_resolved(&mut self, id: Id, result: io::Result<Vec<SocketAddr>>) {
+        self.worker.on_resolved(id, result);
     }
 }
 
@@ -168,7 +176,9 @@ where
             for id in worker.connection_ids() {
                 if let Some(Slot::Connection(entry)) = worker.table.get_mut(id) {
                     // No poller will be heard again, so what it has not said yet is tried.
-                    worker.net.on_alarm(&mut entry.stream);
+                    if let Some(stream) = entry.line.stream_mut() {
+                        worker.net.on_alarm(stream);
+                    }
                     entry.note(News { read: true, write: true, ..News::default() });
                 }
                 worker.close_now(id);

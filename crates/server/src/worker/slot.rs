@@ -1,6 +1,7 @@
 //! What stands behind an id: a connection, a listener, somebody else's descriptor.
 
 use super::commands::Linked;
+use super::outgoing::Line;
 use crate::accept::Backoff;
 use crate::address::Address;
 use crate::net::{Interest, Net, News};
@@ -21,7 +22,7 @@ pub(super) enum Slot<P: Protocol, L: Layer, N: Net> {
 /// server is measured by what an idle one costs.
 pub(super) struct Entry<P: Protocol, L: Layer, N: Net> {
     pub(super) connection: Connection<P, L>,
-    pub(super) stream: N::Stream,
+    pub(super) line: Line<N>,
     /// The earliest alarm set for it.
     pub(super) alarm: Time,
     /// Made when the first handle is asked for.
@@ -34,8 +35,6 @@ pub(super) struct Entry<P: Protocol, L: Layer, N: Net> {
     pub(super) writable: bool,
     /// It stands in the ready list.
     pub(super) queued: bool,
-    /// We connect, and the poller has not said yet that it worked.
-    pub(super) connecting: bool,
 }
 
 impl<P: Protocol, L: Layer, N: Net> Entry<P, L, N> {
@@ -51,17 +50,16 @@ impl<P: Protocol, L: Layer, N: Net> Entry<P, L, N> {
         self.connection.counters().sent > sent_before && !self.connection.is_owing()
     }
 
-    pub(super) fn new(connection: Connection<P, L>, stream: N::Stream) -> Entry<P, L, N> {
+    pub(super) fn new(connection: Connection<P, L>, line: Line<N>) -> Entry<P, L, N> {
         Entry {
             connection,
-            stream,
+            line,
             alarm: Time::NEVER,
             linked: None,
             peer: None,
             ready: Ready::UNKNOWN,
             writable: false,
             queued: false,
-            connecting: false,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What no driver's tests can see from outside; everything else is in theirs.
 
 use super::*;
+use crate::address::Address;
 use crate::application::{Application, Notice, Quiet, SourceEvent, Watch};
 use crate::config::OnPanic;
 use crate::net::{Connecting, Interest, News, Release};
@@ -92,6 +93,7 @@ impl Net for Nowhere {
     fn connect(&mut self, _: Id, _: &Address) -> io::Result<Peer> {
         Ok(Peer::Silent)
     }
+    fn resolve(&mut self, _: Id, _: &str, _: u16) {}
     fn register(&mut self, _: Id, stream: Peer) -> io::Result<Peer> {
         Ok(stream)
     }
@@ -152,7 +154,7 @@ fn fault_83_alarms_of_connections_that_ended_do_not_pile_up() {
         // One round with an idle deadline, one to end.
         worker.finish_round(0, &mut Quiet);
         let Some(Slot::Connection(entry)) = worker.table.get_mut(id) else { panic!("it is there") };
-        entry.stream = Peer::Gone;
+        entry.line = Line::Stands(Peer::Gone);
         worker.on_news(id, News { read: true, ..News::default() }, &mut Quiet);
         assert_eq!(worker.len(), 1);
     }
@@ -185,7 +187,7 @@ fn fault_58_turn_for_another_reason_looks_into_the_socket_before_it_judges_a_dea
     worker.finish_round(0, &mut Quiet);
     let Some(Slot::Connection(entry)) = worker.table.get_mut(id) else { panic!("it is there") };
     // The poller has not said so, and the alarm has not rung.
-    entry.stream = Peer::Gone;
+    entry.line = Line::Stands(Peer::Gone);
     worker.net_mut().now = ms(20);
     worker.wake_up();
     let mut quiet = Quiet;

@@ -4,16 +4,13 @@ use super::Worker;
 use super::commands::feed;
 use super::log::log_close;
 use super::slot::Slot;
-use crate::address::Address;
-use crate::application::{Application, Notice, SourceEvent};
-use crate::io_error::AddressError;
-use crate::net::{Connecting, Net, News, Release};
+use crate::application::{Application, SourceEvent};
+use crate::net::{Net, News, Release};
 use crate::table::Id;
 use drywire_core::layer::Layer;
-use drywire_core::{Budget, CloseReport, Counters, Protocol, Reason, Time, Turn, planted, turn};
+use drywire_core::{Budget, CloseReport, Protocol, Time, Turn, planted, turn};
 use std::cmp::Reverse;
 use std::fmt;
-use std::io;
 
 impl<P, L, N> Worker<P, L, N>
 where
@@ -28,33 +25,33 @@ where
     }
 
     fn take_turn<A: Application<N, P, L>>(&mut self, id: Id, application: &mut A) {
+        if self.is_coming(id) {
+            return self.come(id, application);
+        }
         let mut budget = Budget::bytes(self.config.budget_bytes.max(1));
         let Some(Slot::Connection(entry)) = self.table.get_mut(id) else { return };
         let sent_before = entry.connection.counters().sent;
-        if entry.alarm <= self.now {
+        if entry.alarm <= self.now
+            && let Some(stream) = entry.line.stream_mut()
+        {
             // After a pause of the whole process the clock knows before the poller
             // does. What is in the socket counts, whatever the turn is for (FAULTS 58).
             entry.alarm = Time::NEVER;
-            self.net.on_alarm(&mut entry.stream);
+            self.net.on_alarm(stream);
             entry.note(News { read: true, write: true, ..News::default() });
         }
         loop {
             let Some(Slot::Connection(entry)) = self.table.get_mut(id) else { return };
-            // Before anything its peer says is heard.
-            if entry.connecting && self.net.connecting(&entry.stream) == Connecting::Stands {
-                entry.connecting = false;
-                application.opened(self, id);
-                continue;
-            }
+            let Some(stream) = entry.line.stream_mut() else { return };
             if entry.writable {
-                self.net.on_writable(&mut entry.stream);
+                self.net.on_writable(stream);
             }
             let mut live = entry.connection.lend(&mut self.workspace, self.now);
             if std::mem::take(&mut entry.writable) {
                 live.handle_writable();
             }
             feed(&mut entry.linked, &mut live);
-            let mut wire = self.net.wire(id, &mut entry.stream);
+            let mut wire = self.net.wire(id, stream);
             let turn = loop {
                 let turn = turn(&mut live, &mut wire, &mut entry.ready, &mut budget);
                 if !matches!(turn, Turn::Wait(_)) || !feed(&mut entry.linked, &mut live) {
@@ -74,16 +71,9 @@ where
                     return;
                 }
                 Turn::Wait(mut wait) => {
-                    if entry.connecting && self.net.connecting(&entry.stream) == Connecting::Failed {
-                        // It wants neither to read nor to write, or it would have met that.
-                        let error = self.net.take_error(&entry.stream);
-                        entry.connection.lend(&mut self.workspace, self.now).handle_transport_error(error);
-                        continue;
-                    }
                     wait.read &= !entry.ready.read;
-                    wait.write |= entry.connecting;
+                    let news = self.net.arm(stream, &wait);
                     let written_out = entry.is_written_out(sent_before);
-                    let news = self.net.arm(&mut entry.stream, &wait);
                     if news != News::default() {
                         entry.note(news);
                         self.make_ready(id);
@@ -109,21 +99,14 @@ where
         report: CloseReport<P::Error>,
         application: &mut A,
     ) {
-        let Some(Slot::Connection(mut entry)) = self.table.remove(id) else { return };
+        let Some(Slot::Connection(entry)) = self.table.remove(id) else { return };
         self.connections -= 1;
         self.note_in_drain_report(id, &entry, &report);
         log_close(id, entry.peer.as_deref(), &report);
-        let never_stood = entry.connecting.then(|| entry.peer.take()).flatten();
-        let never_stood = never_stood.and_then(|address| why_it_never_stood(*address, &report));
         self.let_go(id, entry, if report.reason.is_abort() { Release::Reset } else { Release::Close });
-        if let Some(error) = never_stood {
-            self.call("notice", application, |worker, application| {
-                application.notice(worker, Notice::ConnectFailed { id, error: &error });
-            });
-        }
         planted!(ReportedTwice: if let drywire_core::Reason::Aborted = report.reason {
             let reason = drywire_core::Reason::Aborted;
-            let again = drywire_core::CloseReport { reason, counters: report.counters };
+            let again = CloseReport { reason, counters: report.counters };
             application.closed(self, id, again);
         });
         self.call_about(id, application, |worker, application| application.closed(worker, id, report));
@@ -185,26 +168,5 @@ where
                 None => {}
             }
         }
-    }
-}
-
-/// `None` when it did stand, or when we did not want it any more ourselves.
-fn why_it_never_stood<E>(address: Address, report: &CloseReport<E>) -> Option<AddressError> {
-    let Counters { received: 0, sent: 0, .. } = report.counters else { return None };
-    match report.reason {
-        Reason::Transport(error) => Some(AddressError::connecting(address, error)),
-        // A deadline of its own came first.
-        Reason::Limit(_) | Reason::Stalled => {
-            Some(AddressError { what: "connect to", address, source: io::ErrorKind::TimedOut.into() })
-        }
-        Reason::Finished
-        | Reason::Requested
-        | Reason::Peer(_)
-        | Reason::Misuse(_)
-        | Reason::File(_)
-        | Reason::Layer(_)
-        | Reason::Aborted
-        | Reason::Panicked
-        | Reason::Shed => None,
     }
 }

@@ -221,6 +221,7 @@ fn admit(state: &mut State, line: usize, offered: usize) -> Result<usize, Blocke
             error @ (TransportError::BrokenPipe
             | TransportError::TimedOut
             | TransportError::Refused
+            | TransportError::Unresolved
             | TransportError::Other(_)) => error,
         };
         state.event(21, line, 1, || format!("write: {error}"));

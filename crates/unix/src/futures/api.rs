@@ -9,8 +9,8 @@
 macro_rules! driver_on {
     ($reactor:ty) => {
         pub use $crate::futures::api::{
-            Accept, Address, AddressError, Application, Commons, Config, Cut, DrainReport, Handle, Id, Interest,
-            Notice, OnPanic, Quiet, SendError, ServerHandle, SourceEvent, SystemCalls, Timeouts,
+            Accept, Address, AddressError, Application, Commons, Config, ConnectError, Cut, DrainReport, Handle, Id,
+            Interest, Notice, OnPanic, Quiet, SendError, ServerHandle, SourceEvent, SystemCalls, Target, Timeouts,
         };
 
         /// Sockets, descriptors and files on this runtime: what an application for this
@@ -43,14 +43,15 @@ macro_rules! driver_on {
             $crate::futures::serve::<P, L, $reactor, A>(address, config, application).await
         }
 
-        /// Connects to `address` and runs the connection to its end. That end is what is
-        /// returned; the application's `closed` is not called for it, unless the future is
-        /// dropped before.
+        /// Connects to an address, or to a name and a port ([`Target`]), and runs the
+        /// connection to its end. That end is what is returned; the application's `closed` is
+        /// not called for it, unless the future is dropped before.
         ///
         /// # Errors
-        /// As [`serve`]. That nobody answers is not an error here but the reason in the report.
+        /// As [`serve`]. That nobody answers, or that there is no such name, is not an error
+        /// here but the reason in the report; [`Notice::ConnectFailed`] has the words.
         pub async fn connect<P, L, A>(
-            address: &Address,
+            to: impl Into<Target>,
             connection: $crate::futures::api::Connection<P, L>,
             config: Config,
             application: &mut A,
@@ -60,7 +61,7 @@ macro_rules! driver_on {
             L: $crate::futures::api::layer::Layer,
             A: Application<Net, P, L>,
         {
-            $crate::futures::connect::<P, L, $reactor, A>(address, connection, config, application).await
+            $crate::futures::connect::<P, L, $reactor, A>(to, connection, config, application).await
         }
 
         /// Runs one connection on a stream that is open already, to its end, which is what
@@ -125,8 +126,8 @@ macro_rules! driver_on {
 
 pub use drywire_core::{CloseReport, Connection, Protocol, layer};
 pub use drywire_server::{
-    Accept, Address, AddressError, Application, Commons, Config, Cut, DrainReport, Handle, Id, Interest, Notice,
-    OnPanic, Quiet, SendError, ServerHandle, SourceEvent, SystemCalls, Timeouts, Worker,
+    Accept, Address, AddressError, Application, Commons, Config, ConnectError, Cut, DrainReport, Handle, Id, Interest,
+    Notice, OnPanic, Quiet, SendError, ServerHandle, SourceEvent, SystemCalls, Target, Timeouts, Worker,
 };
 pub use std::os::fd::OwnedFd;
 pub use std::os::unix::net as std_unix;

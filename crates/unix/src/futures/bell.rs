@@ -6,15 +6,18 @@ use drywire_core::{FileError, FileId};
 use drywire_server::Id;
 use std::collections::VecDeque;
 use std::fmt;
+use std::io;
 use std::mem;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
-/// Rung by connections that have news, by handles, and by threads that opened a file.
+/// Rung by connections that have news, by handles, and by threads that opened a file
+/// or looked up a name.
 ///
 /// Bound: one entry for each registered descriptor, however often it rings before it
-/// is heard, and one for each file that is being opened.
+/// is heard, and one for each file that is being opened and each name that is being looked up.
 #[derive(Debug, Default)]
 pub struct Bell {
     rung: Mutex<Rung>,
@@ -24,6 +27,7 @@ pub struct Bell {
 struct Rung {
     pulls: VecDeque<Arc<Pull>>,
     files: Vec<Opened>,
+    names: Vec<Resolved>,
     /// Rung since the task looked last.
     news: bool,
     /// The driver's task, while it waits.
@@ -39,6 +43,13 @@ pub(super) struct Opened {
     pub(super) result: Result<RegularFile, FileError>,
 }
 
+/// What came of looking up a name.
+#[derive(Debug)]
+pub(super) struct Resolved {
+    pub(super) of: Id,
+    pub(super) result: io::Result<Vec<SocketAddr>>,
+}
+
 impl Bell {
     /// Wakes the task: there is something to look at.
     pub fn ring(&self) {
@@ -47,6 +58,10 @@ impl Bell {
 
     pub(super) fn on_opened(&self, opened: Opened) {
         self.ring_with(|rung| rung.files.push(opened));
+    }
+
+    pub(super) fn on_resolved(&self, resolved: Resolved) {
+        self.ring_with(|rung| rung.names.push(resolved));
     }
 
     /// A waker that names whom it is about.
@@ -74,7 +89,7 @@ impl Bell {
     }
 
     /// Moves what it was rung about to where the task can look at it.
-    pub(super) fn take(&self, pulls: &mut VecDeque<Arc<Pull>>, files: &mut Vec<Opened>) {
+    pub(super) fn take(&self, pulls: &mut VecDeque<Arc<Pull>>, files: &mut Vec<Opened>, names: &mut Vec<Resolved>) {
         let mut rung = self.lock();
         rung.news = false;
         if pulls.is_empty() {
@@ -83,6 +98,7 @@ impl Bell {
             pulls.append(&mut rung.pulls);
         }
         files.append(&mut rung.files);
+        names.append(&mut rung.names);
     }
 
     /// The driver is gone. Handles and wakers may live on, and are not to keep its

@@ -1,11 +1,11 @@
 //! The task: waits for the bell, makes rounds.
 
-use super::bell::{Bell, Opened, Pull};
+use super::bell::{Bell, Opened, Pull, Resolved};
 use super::reactor::Reactor;
 use super::sockets::Sockets;
 use drywire_core::layer::Layer;
 use drywire_core::{CloseReport, Connection, Protocol};
-use drywire_server::{Address, Application, Commons, Config, Id, News, Rounds, Watch, Worker};
+use drywire_server::{Address, Application, Commons, Config, ConnectError, Id, News, Rounds, Target, Watch, Worker};
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
@@ -29,6 +29,7 @@ pub struct Driver<P: Protocol, L: Layer, R: Reactor> {
     /// Who has news and was not heard yet.
     heard: VecDeque<Arc<Pull>>,
     files: Vec<Opened>,
+    names: Vec<Resolved>,
     events: usize,
 }
 
@@ -59,6 +60,7 @@ impl<P: Protocol, L: Layer, R: Reactor> Driver<P, L, R> {
             bell,
             heard: VecDeque::new(),
             files: Vec::new(),
+            names: Vec::new(),
             events,
         })
     }
@@ -102,7 +104,10 @@ where
 {
     /// Makes one round: everybody who has news, and what is ready besides.
     pub fn dispatch<A: Application<Sockets<R>, P, L>>(&mut self, application: &mut A) {
-        self.bell.take(&mut self.heard, &mut self.files);
+        self.bell.take(&mut self.heard, &mut self.files, &mut self.names);
+        for Resolved { of, result } in self.names.drain(..) {
+            self.worker.on_resolved(of, result);
+        }
         for opened in self.files.drain(..) {
             let (of, id, result) = self.worker.net_mut().on_opened(opened);
             self.worker.on_file(of, id, result);
@@ -113,6 +118,34 @@ where
             self.worker.on_news(pull.hear(), News { read: true, write: true, ..News::default() }, application);
         }
         self.worker.finish_round(heard, application);
+    }
+
+    /// Connects, and makes rounds until the connection stands, or never will: by its
+    /// deadline one of the two is certain ([`Target::within`], [`Config::connect_timeout`]).
+    /// Others are served meanwhile.
+    ///
+    /// The application hears of it as of any other, except that it is not told of the end
+    /// of a connection that is an error here. When the future is dropped the connection
+    /// goes on, as one that was asked for with [`Worker::connect`].
+    ///
+    /// # Errors
+    /// [`ConnectError`], with words for a person.
+    pub async fn connect_and_wait<A: Application<Sockets<R>, P, L>>(
+        &mut self,
+        to: impl Into<Target>,
+        connection: Connection<P, L>,
+        application: &mut A,
+    ) -> Result<Id, ConnectError> {
+        let target = to.into();
+        let id = self.worker.connect(&target, connection)?;
+        loop {
+            self.wait().await;
+            let mut watch = Watch::new(application, id);
+            self.dispatch(&mut watch);
+            if let Some(outcome) = watch.outcome(&self.worker, &target) {
+                return outcome;
+            }
+        }
     }
 
     /// Waits and dispatches until a shutdown is through, or until there is no
@@ -147,13 +180,13 @@ where
     Ok(())
 }
 
-/// Connects to `address` and runs the connection to its end, which is what is
+/// Connects to an address or a name and runs the connection to its end, which is what is
 /// returned.
 ///
 /// # Errors
 /// As [`serve`]. That nobody answers is the reason in the report.
 pub async fn connect<P, L, R, A>(
-    address: &Address,
+    to: impl Into<Target>,
     connection: Connection<P, L>,
     config: Config,
     application: &mut A,
@@ -165,7 +198,7 @@ where
     A: Application<Sockets<R>, P, L>,
 {
     let mut driver = Driver::new(config)?;
-    let id = driver.connect(address, connection).map_err(io::Error::other)?;
+    let id = driver.connect(to, connection).map_err(io::Error::other)?;
     Ok(Ending { driver, application }.finish(id).await)
 }
 

@@ -57,7 +57,7 @@ pub trait Reactor: Sized {
     /// Nobody waits for the timer any more.
     fn stop_timer(&mut self);
 
-    /// Runs something that waits for a disk, on a thread for such work.
+    /// Runs something that waits, for a disk or for names, on a thread for such work.
     fn block(&self, work: impl FnOnce() + Send + 'static);
 
     /// Lets other tasks, and the poller, have their turn.

@@ -1,10 +1,11 @@
 //! A runtime's reactor as a worker's net.
 
-use super::bell::{Bell, Opened};
+use super::bell::{Bell, Opened, Resolved};
 use super::reactor::{Direction, Reactor};
 use super::wire::Wire;
 use crate::files::Files;
 use crate::listener::{self, Listener, SocketFile};
+use crate::lookup::Lookup;
 use crate::socket;
 use drywire_core::{FileError, FileId, Time, Transport, TransportError, Wait};
 use drywire_server::{Address, Config, Connecting, Id, Interest, Net, News, Release};
@@ -119,6 +120,12 @@ impl<R: Reactor> Net for Sockets<R> {
 
     fn connect(&mut self, id: Id, address: &Address) -> io::Result<Socket<R::Io>> {
         self.socket(id, socket::begin_to_connect(address)?)
+    }
+
+    fn resolve(&mut self, of: Id, host: &str, port: u16) {
+        let bell = self.bell.clone();
+        let lookup = Lookup::new(host, port, move |result| bell.on_resolved(Resolved { of, result }));
+        self.reactor.block(move || lookup.run());
     }
 
     fn register(&mut self, id: Id, stream: R::Open) -> io::Result<Socket<R::Io>> {

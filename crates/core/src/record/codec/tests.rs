@@ -53,7 +53,7 @@ fn all() -> Vec<Entry<'static>> {
         all.push(Entry::Read { slot: 1, answer });
     }
     use {FileError as F, TransportError as T};
-    for error in [T::Reset, T::BrokenPipe, T::TimedOut, T::Refused, T::Other(i32::MIN)] {
+    for error in [T::Reset, T::BrokenPipe, T::TimedOut, T::Refused, T::Unresolved, T::Other(i32::MIN)] {
         all.extend([Entry::TransportError(error), Entry::OutputFailed(error)]);
     }
     for error in [F::NotFound, F::Forbidden, F::NotRegular, F::TooMany, F::Truncated, F::Io(i32::MAX)] {

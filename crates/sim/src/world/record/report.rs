@@ -196,6 +196,8 @@ impl Record {
                 facts.abort_asked
                     || facts.cut
                     || facts.drain_ends.is_some_and(|at| at <= now)
+                    // One of ours that did not stand yet: a shutdown gives up on it.
+                    || (facts.drained && !self.opened)
                     || self.ending == Ending::Abort
             }
         };
