@@ -4,7 +4,7 @@
 use crate::peer::narrow_listener;
 use crate::staged::Staged;
 use crate::subject::{Capability, Options, Running, Scene, Subject, Testable};
-use drywire_server::{Address, Config, Net, ServerHandle, Worker};
+use drywire_server::{Address, Config, Net, ServerHandle, Target, Worker};
 use std::fmt;
 use std::io;
 use std::marker::PhantomData;
@@ -58,11 +58,11 @@ impl<R: Runs> Subject for On<R> {
         })
     }
 
-    fn connect<P: Testable>(address: &Address, options: Options, scene: Scene<P>) -> io::Result<Thread<P>> {
-        let asked = address.clone();
+    fn connect<P: Testable>(target: &Target, options: Options, scene: Scene<P>) -> io::Result<Thread<P>> {
+        let target = target.clone();
         Thread::start::<R>(&options, scene, move |worker, staged| {
-            staged.connect(worker, &asked).map_err(io::Error::other)?;
-            Ok(asked)
+            staged.connect(worker, &target).map_err(io::Error::other)?;
+            Ok(Address::Unix(None))
         })
     }
 }

@@ -7,7 +7,7 @@ use crate::hands::Hook;
 use crate::peer;
 use crate::subject::{Options, Running, Scene, Seen, Subject, Testable};
 use drywire_core::{CloseReport, Connection};
-use drywire_server::Address;
+use drywire_server::{Address, Target};
 use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -61,11 +61,14 @@ impl<S: Subject, P: Testable> Stage<S, P> {
 
     /// A client.
     #[track_caller]
-    pub(crate) fn connect_to(address: &Address, make: impl FnMut() -> Connection<P> + Send + 'static) -> Stage<S, P> {
-        let scene = Scene::new(make);
-        let running = S::connect(address, Options::default(), scene.clone())
-            .unwrap_or_else(|error| panic!("{} cannot begin to connect to {address}: {error}", S::NAME));
-        Stage { scene, address: address.clone(), running: Some(running) }
+    pub(crate) fn connect_to(
+        to: impl Into<Target>,
+        make: impl FnMut() -> Connection<P> + Send + 'static,
+    ) -> Stage<S, P> {
+        let (scene, target) = (Scene::new(make), to.into());
+        let running = S::connect(&target, Options::default(), scene.clone())
+            .unwrap_or_else(|error| panic!("{} cannot begin to connect to {target}: {error}", S::NAME));
+        Stage { scene, address: running.address(), running: Some(running) }
     }
 
     #[track_caller]

@@ -4,7 +4,7 @@
 use crate::hands::{Heard, Hook};
 use crate::subject::{Scene, Testable};
 use drywire_core::{CloseReport, Connection};
-use drywire_server::{Address, AddressError, Application, Id, Net, Notice, SendError, Worker};
+use drywire_server::{Address, AddressError, Application, Id, Net, Notice, SendError, Target, Worker};
 use std::collections::HashMap;
 use std::fmt;
 
@@ -32,13 +32,13 @@ impl<P: Testable> Staged<P> {
         }
     }
 
-    /// Makes the scene's connection to `address`.
+    /// Makes the scene's connection to `target`.
     ///
     /// # Errors
     /// What is known at once.
-    pub fn connect<N: Net>(&mut self, worker: &mut Worker<P, (), N>, address: &Address) -> Result<(), AddressError> {
+    pub fn connect<N: Net>(&mut self, worker: &mut Worker<P, (), N>, target: &Target) -> Result<(), AddressError> {
         let (number, connection) = self.scene.accept();
-        self.numbers.insert(worker.connect(address, connection)?, number);
+        self.numbers.insert(worker.connect(target, connection)?, number);
         Ok(())
     }
 }

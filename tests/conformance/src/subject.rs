@@ -2,7 +2,7 @@
 
 use crate::hands::Hook;
 use drywire_core::{CloseReport, Connection, Protocol};
-use drywire_server::Address;
+use drywire_server::{Address, Target};
 use std::fmt::{self, Debug, Display};
 use std::io;
 use std::path::PathBuf;
@@ -30,20 +30,21 @@ pub trait Subject: 'static {
     /// as to take another port or another path (row E10).
     fn serve<P: Testable>(address: &Address, options: Options, scene: Scene<P>) -> io::Result<Self::Running<P>>;
 
-    /// Connects to `address` and runs one connection, the one [`Scene::accept`]
-    /// gives, to its end. Only called when [`Capability::Client`] is declared.
+    /// Connects to `target`, a name or an address, by its deadline, and runs one
+    /// connection, the one [`Scene::accept`] gives, to its end. Only called when
+    /// [`Capability::Client`] is declared.
     ///
     /// # Errors
     /// What is known at once. That nobody answers is a reason in the report.
-    fn connect<P: Testable>(address: &Address, options: Options, scene: Scene<P>) -> io::Result<Self::Running<P>> {
-        let _ = (address, options, scene);
+    fn connect<P: Testable>(target: &Target, options: Options, scene: Scene<P>) -> io::Result<Self::Running<P>> {
+        let _ = (target, options, scene);
         panic!("{} declares no clients", Self::NAME)
     }
 }
 
 /// A driver that runs.
 pub trait Running: Send + 'static {
-    /// Where it listens, or whom it is connected to.
+    /// Where it listens; of a client nobody asks.
     fn address(&self) -> Address;
 
     /// Begins to shut down: nobody new, everybody gets what is owed.

@@ -15,7 +15,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// The batch client: says all it has to say, ends, and tells of what it hears.
-struct Batch(Vec<u8>);
+pub struct Batch(pub(super) Vec<u8>);
 
 impl Protocol for Batch {
     type Event = Vec<u8>;
@@ -119,7 +119,7 @@ pub fn e9_client_that_says_and_hears_nothing_is_told_that_it_is_connected<S: Sub
 
 /// A listener whose queue is full, and those who fill it.
 #[track_caller]
-fn crowded() -> (TcpListener, Address, Vec<(OwnedFd, SocketAddr)>) {
+pub(super) fn crowded() -> (TcpListener, Address, Vec<(OwnedFd, SocketAddr)>) {
     let (listener, address) = listen();
     rustix::net::listen(&listener, 0).expect("a shorter queue");
     // One fits, and fills it. More would come again with the client, all in the same
@@ -153,7 +153,7 @@ fn accept_but(
 }
 
 #[track_caller]
-fn listen() -> (TcpListener, Address) {
+pub(super) fn listen() -> (TcpListener, Address) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = Address::Tcp(listener.local_addr().expect("bound"));
     (listener, address)

@@ -18,6 +18,7 @@ pub mod idle;
 pub mod large;
 pub mod leaks;
 pub mod limits;
+pub mod outgoing;
 pub mod resets;
 pub mod shutdown;
 pub mod unix;
@@ -69,6 +70,10 @@ macro_rules! every_check {
             client::e9_client_of_a_server_that_resets_is_told_so_once needs Client, Shared;
             client::e9_client_that_ends_before_it_is_connected_ends_then needs Client, Shared;
             client::e9_client_that_says_and_hears_nothing_is_told_that_it_is_connected needs Client, Shared;
+            outgoing::w6_connection_that_does_not_stand_by_its_deadline_is_told_once needs Client, Shared;
+            outgoing::w6_name_is_looked_up_and_its_addresses_are_tried_in_turn needs Client, Shared;
+            outgoing::w6_name_without_an_address_is_told_once needs Client, Shared;
+            outgoing::w6_name_of_this_machine_where_nobody_listens_is_told_refused_once needs Client, Shared;
             half_close::e7_batch_input_gets_all_that_is_owed_then_a_clean_end needs HalfClose, Shared;
             half_close::e7_three_megabytes_owed_at_the_end_of_input_all_come needs HalfClose, Shared;
             half_close::e7_unterminated_line_at_the_end_of_input_comes_back_as_it_stands needs HalfClose, Shared;

@@ -118,7 +118,9 @@ pub(super) fn class<E: Debug>(reason: &Reason<E>) -> String {
         | Reason::Peer(_)
         | Reason::Limit(_)
         | Reason::Misuse(_)
-        | Reason::Transport(TransportError::TimedOut | TransportError::Refused | TransportError::Other(_))
+        | Reason::Transport(
+            TransportError::TimedOut | TransportError::Refused | TransportError::Unresolved | TransportError::Other(_),
+        )
         | Reason::File(_)
         | Reason::Layer(_)
         | Reason::Stalled
