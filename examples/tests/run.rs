@@ -130,3 +130,21 @@ fn a2_own_loop_reports_and_obeys_while_it_serves() {
     assert_eq!(next_answer(&mut server), "stopped");
     assert!(server.child.wait().expect("it runs, or waits to be reaped").success());
 }
+
+#[test]
+fn w3_typed_server_and_client_understand_each_other_and_a_stranger_is_cut_off() {
+    let shown = run(env!("CARGO_BIN_EXE_typed"));
+    let of = |who: &str| shown.lines().filter(|line| line.starts_with(who)).collect::<Vec<_>>().join("\n");
+    assert_eq!(
+        of("client: "),
+        "client: Add { name: \"tea\", n: 2 }\n\
+         client: Count(2)\n\
+         client: Add { name: \"tea\", n: 40 }\n\
+         client: Count(42)\n\
+         client: Get { name: \"tea\" }\n\
+         client: Count(42)\n\
+         client: Get { name: \"coffee\" }\n\
+         client: Unknown"
+    );
+    assert_eq!(of("server: "), "server: finished\nserver: protocol error: bad message: nothing begins with 72");
+}

@@ -5,7 +5,7 @@ use crate::record::{Changes, bytes};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueEnum};
 use drywire_core::record::Keep;
-use drywire_driver_mio::Address;
+use drywire_driver_mio::{Address, Target};
 use std::ffi::OsString;
 use std::fmt;
 use std::ops::Range;
@@ -162,8 +162,12 @@ impl fmt::Display for Driver {
 /// until the server closes. When the server closes first, it is done as well.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Connect {
-    #[arg(value_name = "ADDR", help = "The server: IP:PORT, as 127.0.0.1:2525 or [::1]:2525, or unix:PATH")]
-    pub(crate) address: Address,
+    #[arg(value_name = "ADDR")]
+    #[arg(help = "The server: NAME:PORT, IP:PORT, as localhost:2525, 127.0.0.1:2525 or [::1]:2525, or unix:PATH")]
+    pub(crate) target: Target,
+    /// Give up when the connection does not stand by then, the name's look-up included: 2s, 1min, …, or none
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
+    pub(crate) connect_timeout: Duration,
     /// Give up when nothing moves, or the server takes nothing, for this long: 30s, 5min, …, or none
     #[arg(long, value_name = "DURATION", default_value = "none", value_parser = idle_ms)]
     pub(crate) idle_timeout: u32,

@@ -8,7 +8,8 @@ use crate::relay::{Command, Event, Relay};
 use crate::say;
 use drywire_core::{CloseReport, Connection, Limit, Limits, Protocol, Reason, TransportError};
 use drywire_driver_mio::{
-    Address, AddressError, Application, Config, Descriptor, Driver, Id, Mio, Quiet, SendError, Stream, Worker,
+    Address, Application, Config, ConnectError as NotConnected, Descriptor, Driver, Id, Mio, Notice, Quiet, SendError,
+    Stream, Target, Worker,
 };
 use std::convert::Infallible;
 use std::io::{self, IsTerminal};
@@ -18,11 +19,11 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub(crate) enum ConnectError {
     #[error("{0}")]
-    Address(#[from] AddressError),
-    #[error("the connection to {address} broke: {reason}; what was received may be incomplete")]
-    Broken { address: Address, reason: Reason<Infallible> },
-    #[error("gave up on {address}: nothing moved for {}", humantime::format_duration(*.timeout))]
-    Idle { address: Address, timeout: Duration },
+    NotConnected(#[from] NotConnected),
+    #[error("the connection to {target} broke: {reason}; what was received may be incomplete")]
+    Broken { target: Target, reason: Reason<Infallible> },
+    #[error("gave up on {target}: nothing moved for {}", humantime::format_duration(*.timeout))]
+    Idle { target: Target, timeout: Duration },
     #[error("standard input or output failed: {0}")]
     Standard(io::Error),
     #[error("{0}")]
@@ -33,12 +34,12 @@ pub(crate) enum ConnectError {
 pub(crate) fn run(args: &Connect) -> Result<(), ConnectError> {
     let mut driver = Driver::new(Config::default())?;
     let limits = Limits { idle_ms: args.idle_timeout, stall_ms: args.idle_timeout, ..Relay::LIMITS };
-    let server = driver.connect(&args.address, Connection::new(Relay::new()).with_limits(limits))?;
+    let target = args.target.clone().within(args.connect_timeout);
+    let server = driver.connect(&target, Connection::new(Relay::new()).with_limits(limits))?;
     // Inherited descriptors are shared with the shell and others; see `Descriptor`.
     let standard = Stream::pair(Some(Descriptor::shared(io::stdin())?), Some(Descriptor::shared(io::stdout())?))?;
     let standard = driver.add(standard, Connection::new(Relay::paused()))?;
-    let address = args.address.clone();
-    let mut client = Client { address, server, standard, state: State::Connecting, input: Input::Open };
+    let mut client = Client { target, server, standard, state: State::Connecting, input: Input::Open };
     loop {
         driver.wait(None)?;
         driver.dispatch(&mut client);
@@ -59,7 +60,7 @@ pub(crate) fn run(args: &Connect) -> Result<(), ConnectError> {
 const LAST_ROUNDS: usize = 2;
 
 struct Client {
-    address: Address,
+    target: Target,
     server: Id,
     standard: Id,
     state: State,
@@ -94,14 +95,11 @@ impl Client {
     }
 
     fn why_server_closed(&self, reason: Reason<Infallible>) -> ConnectError {
-        let address = self.address.clone();
-        match (&self.state, reason) {
-            (State::Connecting, Reason::Transport(error)) => AddressError::connecting(address, error).into(),
-            (_, Reason::Limit(Limit::Idle(ms))) => {
-                ConnectError::Idle { address, timeout: Duration::from_millis(ms.into()) }
-            }
-            (_, reason) => ConnectError::Broken { address, reason },
+        let target = self.target.clone();
+        if let Reason::Limit(Limit::Idle(ms)) = reason {
+            return ConnectError::Idle { target, timeout: Duration::from_millis(ms.into()) };
         }
+        ConnectError::Broken { target, reason }
     }
 }
 
@@ -114,7 +112,7 @@ impl Application<Mio, Relay> for Client {
         debug_assert_eq!(id, self.server);
         self.state = State::Connected;
         if io::stdin().is_terminal() {
-            say(format_args!("connected to {}; end with Ctrl-D", self.address));
+            say(format_args!("connected to {}; end with Ctrl-D", self.target));
         }
         pass(driver, self.standard, Command::Resume);
     }
@@ -128,7 +126,7 @@ impl Application<Mio, Relay> for Client {
             Event::Ended if from_server => {
                 // Reading went on only after the last chunk was printed, so this is all.
                 if self.input == Input::Open && io::stdin().is_terminal() {
-                    say(format_args!("{} closed the connection", self.address));
+                    say(format_args!("{} closed the connection", self.target));
                 }
                 self.end(Ok(()));
             }
@@ -136,6 +134,12 @@ impl Application<Mio, Relay> for Client {
                 self.input = Input::Ended;
                 pass(driver, other, Command::End);
             }
+        }
+    }
+
+    fn notice(&mut self, _: &mut Worker<Relay>, notice: Notice<'_>) {
+        if let Notice::ConnectFailed { error, .. } = notice {
+            self.end(Err(error.clone().into()));
         }
     }
 

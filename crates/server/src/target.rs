@@ -138,6 +138,15 @@ pub enum ConnectError {
         #[source]
         source: io::Error,
     },
+    /// There is no room for one more connection, or no poller takes it.
+    #[error("cannot connect to {target}: {}", words(source))]
+    NoRoom {
+        /// Whom.
+        target: Target,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// Too many names wait to be looked up already.
     #[error("cannot connect to {target}: too many names wait to be looked up; try again, or take an IP address")]
     TooManyNames {
@@ -172,6 +181,9 @@ impl Clone for ConnectError {
             ConnectError::Unresolved { target, source } => {
                 ConnectError::Unresolved { target: target.clone(), source: same(source) }
             }
+            ConnectError::NoRoom { target, source } => {
+                ConnectError::NoRoom { target: target.clone(), source: same(source) }
+            }
             ConnectError::TooManyNames { target } => ConnectError::TooManyNames { target: target.clone() },
             ConnectError::TimedOut { target, within } => {
                 ConnectError::TimedOut { target: target.clone(), within: *within }
@@ -190,7 +202,9 @@ impl ConnectError {
             ConnectError::Address(error) => error.transport_error(),
             ConnectError::Unresolved { .. } | ConnectError::TooManyNames { .. } => TransportError::Unresolved,
             ConnectError::TimedOut { .. } => TransportError::TimedOut,
-            ConnectError::Gone { .. } | ConnectError::Driver(_) => TransportError::Other(0),
+            ConnectError::NoRoom { .. } | ConnectError::Gone { .. } | ConnectError::Driver(_) => {
+                TransportError::Other(0)
+            }
         }
     }
 }

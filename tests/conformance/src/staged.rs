@@ -4,7 +4,7 @@
 use crate::hands::{Heard, Hook};
 use crate::subject::{Scene, Testable};
 use drywire_core::{CloseReport, Connection};
-use drywire_server::{Address, AddressError, Application, Id, Net, Notice, SendError, Target, Worker};
+use drywire_server::{Address, Application, ConnectError, Id, Net, Notice, SendError, Target, Worker};
 use std::collections::HashMap;
 use std::fmt;
 
@@ -36,7 +36,7 @@ impl<P: Testable> Staged<P> {
     ///
     /// # Errors
     /// What is known at once.
-    pub fn connect<N: Net>(&mut self, worker: &mut Worker<P, (), N>, target: &Target) -> Result<(), AddressError> {
+    pub fn connect<N: Net>(&mut self, worker: &mut Worker<P, (), N>, target: &Target) -> Result<(), ConnectError> {
         let (number, connection) = self.scene.accept();
         self.numbers.insert(worker.connect(target, connection)?, number);
         Ok(())

@@ -5,7 +5,7 @@ use rustix::fs::{OFlags, fcntl_getfl};
 use rustix::net::sockopt::set_socket_linger;
 use std::fs::{self, File};
 use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::Stdio;
@@ -236,4 +236,40 @@ fn inherited_stdin_and_stdout_are_never_set_non_blocking() {
     drop((to, to_client));
     client.exits_with(0);
     blocking();
+}
+
+#[test]
+fn w6_server_is_found_by_its_name() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("localhost:{}", listener.local_addr().unwrap().port());
+    let mut client = Program::start(drywire(&["connect", &address]).stdin(Stdio::piped()));
+    let mut peer = bounded("it connects", move || listener.accept().unwrap().0);
+    peer.write_all(b"welcome").unwrap();
+    drop(peer);
+    let stdout = client.stdout();
+    assert_same(&bounded("the rest", move || read_to_end(stdout)), b"welcome");
+    client.exits_with(0);
+}
+
+#[test]
+fn e10_name_that_nobody_has_says_what_to_do() {
+    let stderr = Program::start(&mut drywire(&["connect", "name.invalid:25"])).exits_with(1);
+    assert!(stderr.starts_with("drywire: cannot connect to name.invalid:25: "), "{stderr}");
+    assert!(stderr.ends_with("; check the name and this machine's name service, or take an IP address\n"), "{stderr}");
+}
+
+#[test]
+fn w6_server_that_does_not_answer_is_given_up_in_time() {
+    // Whose queue is full answers neither yes nor no.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    rustix::net::listen(&listener, 0).unwrap();
+    let address = listener.local_addr().unwrap();
+    let _fills_it = TcpStream::connect(address).unwrap();
+    let args = ["connect", &address.to_string(), "--connect-timeout", "300ms"];
+    assert_eq!(
+        Program::start(drywire(&args).stdin(Stdio::piped())).exits_with(1),
+        format!(
+            "drywire: cannot connect to {address}: nobody answered within 300ms; check the address, or wait for longer\n"
+        )
+    );
 }

@@ -3,12 +3,13 @@
 use crate::harness::{PATIENCE, Recorder, Served, pump, quick};
 use crate::peer::read_end;
 use drywire_core::{Connection, Context, Limits, Protocol, Reason, Stop, TransportError};
-use drywire_driver_mio::{Accept, Address, Config, Driver, Quiet, connect, drive, serve};
+use drywire_driver_mio::{Accept, Address, Config, Driver, Quiet, Target, connect, drive, serve};
 use drywire_protocols::LineEcho;
 use std::convert::Infallible;
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 /// Says its piece, ends its direction, listens to the end.
 struct Ask(&'static [u8]);
@@ -103,7 +104,7 @@ fn half_close_while_connecting_waits_for_the_connection() {
     let mut app = Recorder::new(|| unreachable!("nobody connects to a client"));
     let address = Address::Tcp(listener.local_addr().unwrap());
     driver.connect(&address, Connection::new(Ask(b""))).unwrap();
-    crate::harness::pump_for(&mut driver, &mut app, std::time::Duration::from_millis(50));
+    crate::harness::pump_for(&mut driver, &mut app, Duration::from_millis(50));
     assert!(app.closed.is_empty(), "{:?}", app.report().reason);
     let accepting = std::thread::spawn(move || {
         drop(listener.accept().unwrap());
@@ -128,7 +129,7 @@ fn bytes_written_while_connecting_are_sent_when_it_is_done() {
     let address = Address::Tcp(listener.local_addr().unwrap());
     driver.connect(&address, Connection::new(Ask(b"early"))).unwrap();
     let accepting = std::thread::spawn(move || {
-        std::thread::sleep(std::time::Duration::from_millis(50));
+        std::thread::sleep(Duration::from_millis(50));
         drop(listener.accept().unwrap());
         let (mut stream, _) = listener.accept().unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -137,4 +138,40 @@ fn bytes_written_while_connecting_are_sent_when_it_is_done() {
     pump(&mut driver, &mut app, "the close", |_, app| !app.closed.is_empty());
     assert_eq!(app.report().reason, Reason::Finished);
     assert_eq!(accepting.join().unwrap(), b"early");
+}
+
+#[test]
+fn w6_waiting_for_a_connection_gives_it_or_says_why_not() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (full, _others) = full_listener();
+    let mut app = Recorder::new(|| unreachable!("nobody connects to a client"));
+    let mut driver: Driver<Ask> = Driver::new(Config::default()).unwrap();
+    let target = Target::name("localhost", listener.local_addr().unwrap().port()).within(PATIENCE);
+    let id = driver.connect_and_wait(target, Connection::new(Ask(b"")), &mut app).expect("it listens");
+    assert!(driver.connection(id).is_some() && !driver.is_coming(id));
+
+    let silent = Target::from(full.local_addr().unwrap()).within(Duration::from_millis(200));
+    for (target, words) in [
+        (Target::name("name.invalid", 25).within(PATIENCE), "check the name"),
+        (silent, "nobody answered within 200ms"),
+        (nobody().into(), "connection refused"),
+        (Address::Unix(None).into(), "unix:(unnamed)"),
+    ] {
+        let error = driver.connect_and_wait(target, Connection::new(Ask(b"")), &mut app).unwrap_err().to_string();
+        assert!(error.contains(words), "{error}");
+        assert_eq!(driver.len(), 1, "the one that stands");
+    }
+    assert!(app.closed.is_empty(), "an end that was returned is not told as well");
+}
+
+/// A resolver that hangs holds up nobody, not even the driver's end.
+#[test]
+fn w6_driver_with_names_to_look_up_ends_at_once() {
+    let mut driver: Driver<Ask> = Driver::new(Config::default()).unwrap();
+    for n in 0..100 {
+        driver.connect(Target::name(format!("name-{n}.invalid"), 25), Connection::new(Ask(b""))).unwrap();
+    }
+    driver.stop();
+    driver.run(&mut Quiet).unwrap();
+    assert!(driver.is_empty());
 }

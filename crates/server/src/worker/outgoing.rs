@@ -122,7 +122,7 @@ impl<N: Net> Coming<N> {
     /// As far as it goes now. A connection that stands is told before a deadline that
     /// is over: after a pause of the whole process the clock knows more than the poller
     /// (FAULTS 58).
-    fn advance(&mut self, id: Id, now: Time, net: &mut N) -> Came<N> {
+    fn advance(&mut self, id: Id, now: Time, net: &mut N, ready: &mut Ready) -> Came<N> {
         loop {
             match mem::replace(&mut self.step, Step::LookingUp) {
                 step @ (Step::Waiting | Step::LookingUp) => {
@@ -154,6 +154,8 @@ impl<N: Net> Coming<N> {
                     let shares = u32::try_from(rest.len() + 1).unwrap_or(u32::MAX);
                     let until = now + self.deadline.saturating_since(now) / shares;
                     let address = Address::Tcp(address);
+                    // What the poller said was about the one before.
+                    *ready = Ready::UNKNOWN;
                     self.step = match net.connect(id, &address) {
                         Ok(stream) => Step::Trying(Attempt { stream, address, until, rest }),
                         Err(source) => Step::Next { rest, error: AddressError::new(address, source).into() },
@@ -210,9 +212,9 @@ impl<P: Protocol, L: Layer, N: Net> Worker<P, L, N> {
     /// Bound: four names are looked up at a time, 1024 wait.
     ///
     /// # Errors
-    /// [`AddressError`] for what is known at once of an address, such as a path that does
-    /// not exist. Of a name nothing is.
-    pub fn connect(&mut self, to: impl Into<Target>, connection: Connection<P, L>) -> Result<Id, AddressError> {
+    /// What is known at once: of an address, such as a path that does not exist, or that
+    /// there is no room. There is no notice of it, and no report.
+    pub fn connect(&mut self, to: impl Into<Target>, connection: Connection<P, L>) -> Result<Id, ConnectError> {
         let target = to.into();
         let within = target.within.unwrap_or(self.config.connect_timeout);
         let deadline = self.net.now() + within;
@@ -228,7 +230,7 @@ impl<P: Protocol, L: Layer, N: Net> Worker<P, L, N> {
             }
             Whom::Name { .. } => {
                 let id = self.insert(connection, |_, _| Ok(coming(Step::Waiting)));
-                let id = id.map_err(|source| AddressError::new(Address::Pair, source))?;
+                let id = id.map_err(|source| ConnectError::NoRoom { target: target.clone(), source })?;
                 self.wait_for_look_up(id);
                 id
             }
@@ -320,7 +322,7 @@ where
         if entry.alarm <= now {
             entry.alarm = Time::NEVER;
         }
-        match coming.advance(id, now, &mut self.net) {
+        match coming.advance(id, now, &mut self.net, &mut entry.ready) {
             Came::Stands(stream) => {
                 if tracing::enabled!(tracing::Level::DEBUG) {
                     entry.peer = self.net.peer_address(&stream).map(Box::new);
