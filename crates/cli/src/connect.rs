@@ -176,6 +176,8 @@ fn pass(driver: &mut Worker<Relay>, to: Id, command: Command) {
         Ok(()) => {}
         // Its report is on its way.
         Err(SendError::Closed(_)) => {}
-        Err(SendError::Full(_)) => unreachable!("a chunk, its answer and an end are three commands"),
+        Err(SendError::Full(_) | SendError::TooLarge(_)) => {
+            unreachable!("a chunk, its answer and an end are three commands")
+        }
     }
 }

@@ -94,7 +94,7 @@ mod workspace;
 
 pub use action::{Action, OpenFile, ReadFile, StreamFile, Wait, Write};
 pub use close::{CloseReport, Counters, Reason};
-pub use connection::{Connection, Live, Read};
+pub use connection::{Connection, Live, Mark, Read};
 pub use context::Context;
 pub use error::{Blocked, Failure, FileError, Full, Misuse, Stop, TransportError};
 pub use file::{FileId, Opened};

@@ -105,6 +105,16 @@ pub trait Protocol: Sized {
         Ok(())
     }
 
+    /// What a command costs while it waits, in bytes: what bounds of commands by bytes
+    /// count (FAULTS 64). Called on the thread that sends it, so it should only look.
+    ///
+    /// The default is its own size. A command that owns memory elsewhere adds that; one
+    /// that shares it with others adds what it would pin alone.
+    fn weigh(command: &Self::Command) -> usize {
+        let _ = command;
+        size_of::<Self::Command>()
+    }
+
     /// The file asked for with [`Context::open_file`] is open, or could not be.
     ///
     /// [`Context::stream_file`] queues it in this call; a file that is not queued

@@ -31,8 +31,9 @@ mod stream;
 
 pub use driver::{Driver, Worker};
 pub use drywire_server::{
-    Accept, Address, AddressError, Application, Commons, Config, ConnectError, Cut, DrainReport, Handle, Id, Interest,
-    Notice, OnPanic, Quiet, SendError, ServerHandle, SourceEvent, SystemCalls, Target, Timeouts,
+    Accept, Address, AddressError, Application, Commons, Config, ConnectError, Cut, DrainReport, Dropped, Group,
+    Handle, Id, Inspection, Interest, Notice, OnPanic, Outcome, Quiet, Receipt, SendError, Sent, ServerHandle, Slow,
+    SourceEvent, Standing, SystemCalls, Target, Timeouts, WorkerInspection,
 };
 pub use net::{ListenSocket, Mio, Watched};
 pub use stream::{Descriptor, Stream};

@@ -6,7 +6,7 @@ use drywire_core::{
     Blocked, FileError, FileId, OpenFile, Opening, SendFileError, Time, Transport, TransportError, planted,
 };
 use drywire_server::io_error::blocked;
-use drywire_server::{Address, Config, Connecting, Id, Interest, Net, News, Release};
+use drywire_server::{Address, Clock, Config, Connecting, Id, Interest, Net, News, Release};
 use drywire_unix::files::{Files, sent};
 use drywire_unix::listener::{self, SocketFile};
 use drywire_unix::socket::begin_to_connect;
@@ -59,6 +59,11 @@ impl Net for Mio {
 
     fn now(&self) -> Time {
         Time::ZERO + self.epoch.elapsed()
+    }
+
+    fn clock(&self) -> Option<Clock> {
+        let epoch = self.epoch;
+        Some(Arc::new(move || Time::ZERO + epoch.elapsed()))
     }
 
     fn connect(&mut self, id: Id, address: &Address) -> io::Result<Stream> {

@@ -3,11 +3,12 @@
 use crate::Stream;
 use async_io::{Async, Timer};
 use drywire_core::Time;
-use drywire_unix::futures::{Direction, Reactor};
+use drywire_unix::futures::{Clock, Direction, Reactor};
 use std::future::{Future, poll_fn};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -29,6 +30,11 @@ impl Reactor for Smol {
 
     fn now(&self) -> Time {
         Time::ZERO + self.epoch.elapsed()
+    }
+
+    fn clock(&self) -> Option<Clock> {
+        let epoch = self.epoch;
+        Some(Arc::new(move || Time::ZERO + epoch.elapsed()))
     }
 
     fn register(&self, fd: OwnedFd) -> io::Result<Async<OwnedFd>> {

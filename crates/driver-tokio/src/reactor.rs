@@ -2,11 +2,12 @@
 
 use crate::Stream;
 use drywire_core::Time;
-use drywire_unix::futures::{Direction, Reactor};
+use drywire_unix::futures::{Clock, Direction, Reactor};
 use std::future::Future;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
@@ -39,6 +40,11 @@ impl Reactor for Tokio {
 
     fn now(&self) -> Time {
         Time::ZERO + self.epoch.elapsed()
+    }
+
+    fn clock(&self) -> Option<Clock> {
+        let epoch = self.epoch;
+        Some(Arc::new(move || Time::ZERO + epoch.elapsed()))
     }
 
     fn register(&self, fd: OwnedFd) -> io::Result<UnixStream> {

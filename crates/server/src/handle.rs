@@ -4,10 +4,15 @@
 //! that asks, and nothing of the connection is touched from there. The queue and
 //! its lock are in [`inbox`](crate::inbox), the tests of both in `tests/handles.rs`.
 
-use crate::inbox::{Gate, Shared};
+use crate::address::Address;
+use crate::gate::{Gate, Shared};
+use crate::receipt::Receipt;
+use crate::sync::Ordering;
 use crate::table::Id;
+use drywire_core::Time;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 use thiserror::Error;
 
 /// One connection, from any thread (W2, B2).
@@ -16,12 +21,12 @@ use thiserror::Error;
 /// every call on it is a typed error or does nothing (FAULTS 63).
 ///
 /// ```
-/// use drywire_server::{Inbox, Order, SendError, Table};
+/// use drywire_server::{Inbox, Order, Room, SendError, Table};
 ///
 /// // The driver's side. A real `wake` interrupts the poller.
 /// let mut inbox = Inbox::new(1024, || {});
 /// let mut connections = Table::new();
-/// let id = connections.insert_with(|id| inbox.link(id, 16)).unwrap();
+/// let id = connections.insert_with(|id| inbox.link(id, Room::commands(16))).unwrap();
 /// let handle = connections.get(id).unwrap().handle();
 ///
 /// // Any thread, any time.
@@ -38,7 +43,7 @@ use thiserror::Error;
 ///     match order {
 ///         Order::Command(posted) => assert_eq!(posted.into_command(), "hello"),
 ///         Order::Close(id) | Order::Abort(id) => drop(connections.remove(id)),
-///         Order::Shutdown | Order::Stop => unreachable!("nobody asked"),
+///         Order::Group(_) | Order::Shutdown | Order::Stop => unreachable!("nobody asked"),
 ///     }
 /// }
 /// ```
@@ -49,17 +54,30 @@ pub struct Handle<C> {
 impl<C> Handle<C> {
     /// Queues a command for the connection and wakes its worker.
     ///
-    /// Room is reserved here, not on arrival. `Ok` means that the command will be
-    /// handed to the connection, or dropped and counted by
+    /// Room is reserved here, not on arrival: one command, and as many bytes as its
+    /// protocol weighs it ([`Protocol::weigh`](drywire_core::Protocol::weigh)) and it
+    /// costs to let it wait. `Ok` means that the connection's protocol will handle the
+    /// command, or that it is dropped and counted by
     /// [`Inbox::dropped`](crate::Inbox::dropped) if the connection ends first; it
     /// is never lost otherwise (FAULTS 66).
     ///
     /// # Errors
-    /// The command comes back. [`SendError::Full`] when the connection's bound or the
-    /// worker's is met (FAULTS 64); [`SendError::Closed`] after the end of the
+    /// The command comes back. [`SendError::Full`] when a bound of the connection, of
+    /// the worker or of the process is met (FAULTS 64), [`SendError::TooLarge`] when it
+    /// alone is more than the connection's; [`SendError::Closed`] after the end of the
     /// connection, and after [`Handle::close`] or [`Handle::abort`] (FAULTS 63, 73).
     pub fn send(&self, command: C) -> Result<(), SendError<C>> {
-        self.gate.post(command)
+        self.gate.post(command, None)
+    }
+
+    /// The same, with a receipt that says what became of it. It costs an allocation.
+    ///
+    /// # Errors
+    /// As [`Handle::send`].
+    pub fn send_tracked(&self, command: C) -> Result<Receipt, SendError<C>> {
+        let (receipt, ticket) = Receipt::pair();
+        self.gate.post(command, Some(ticket))?;
+        Ok(receipt)
     }
 
     /// Asks for the end after all that was sent before, and its answers, are
@@ -80,11 +98,77 @@ impl<C> Handle<C> {
         self.gate.is_open()
     }
 
-    /// The connection.
+    /// How the connection is doing, as its worker told at the end of its last turn.
+    /// Waits for nobody. After the end of the connection it says how that left it.
+    #[must_use]
+    pub fn inspect(&self) -> Inspection {
+        let seen = &self.gate.seen;
+        let ended = Time::from_nanos(seen.ended.load(Ordering::Relaxed));
+        let now = if ended == Time::NEVER { self.gate.shared.now() } else { ended };
+        let last_move = Time::from_nanos(seen.last_move.load(Ordering::Relaxed));
+        let (waiting_commands, waiting_bytes) = self.gate.waiting();
+        Inspection {
+            standing: if self.gate.is_closed() {
+                Standing::Closed
+            } else if self.gate.is_open() && !seen.is_ending.load(Ordering::Relaxed) {
+                Standing::Open
+            } else {
+                Standing::Closing
+            },
+            waiting_commands,
+            waiting_bytes,
+            held_bytes: seen.held_bytes.load(Ordering::Relaxed),
+            age: now.saturating_since(seen.opened),
+            quiet: now.saturating_since(last_move.max(seen.opened)),
+            peer: seen.peer.clone(),
+            tag: seen.tag.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Marks the connection with a number of the user's own, for all its handles: 0
+    /// until somebody does.
+    pub fn set_tag(&self, tag: u64) {
+        self.gate.seen.tag.store(tag, Ordering::Relaxed);
+    }
+
+    /// The connection. Ids are a worker's own: those of two workers may be equal.
     #[must_use]
     pub fn id(&self) -> Id {
         self.gate.id()
     }
+}
+
+/// How a connection is doing. Each field is true by itself; a turn may have been made
+/// between two of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inspection {
+    /// Whether it is coming to its end.
+    pub standing: Standing,
+    /// Commands that were accepted and that it has not handled yet.
+    pub waiting_commands: u32,
+    /// Their weight in bytes, what it costs to let them wait included.
+    pub waiting_bytes: u32,
+    /// Bytes of input and output that it holds.
+    pub held_bytes: u32,
+    /// How long it has been there, or was: since its first handle was made.
+    pub age: Duration,
+    /// For how long not a byte has moved in either direction.
+    pub quiet: Duration,
+    /// Who is at the other end, where that was known when its first handle was made.
+    pub peer: Option<Address>,
+    /// What [`Handle::set_tag`] set.
+    pub tag: u64,
+}
+
+/// Whether a connection is coming to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It takes commands.
+    Open,
+    /// Its end was asked for or has begun, and it is not over.
+    Closing,
+    /// It is over, or its worker is.
+    Closed,
 }
 
 /// Why a command was not taken; it is in here.
@@ -93,6 +177,9 @@ pub enum SendError<C> {
     /// Too many commands wait. Try again when the connection has taken some.
     #[error("too many commands wait for the connection or its worker")]
     Full(C),
+    /// This one alone is more than may ever wait for the connection, by bytes.
+    #[error("the command is larger than all that may wait for the connection")]
+    TooLarge(C),
     /// The connection has ended or is ending; it will never take the command.
     #[error("the connection is closed")]
     Closed(C),
@@ -102,12 +189,12 @@ impl<C> SendError<C> {
     /// The command that was not taken.
     pub fn into_command(self) -> C {
         match self {
-            SendError::Full(command) | SendError::Closed(command) => command,
+            SendError::Full(command) | SendError::TooLarge(command) | SendError::Closed(command) => command,
         }
     }
 }
 
-/// One worker, from any thread (W6). Both calls do nothing once it has ended.
+/// One worker, from any thread (W6). Both orders do nothing once it has ended.
 pub struct ServerHandle<C> {
     pub(crate) shared: Arc<Shared<C>>,
 }
@@ -123,6 +210,28 @@ impl<C> ServerHandle<C> {
     pub fn abort(&self) {
         self.shared.stop();
     }
+
+    /// How the worker is doing, as of its last round. Waits for nobody.
+    #[must_use]
+    pub fn inspect(&self) -> WorkerInspection {
+        let (commands, command_bytes) = self.shared.waiting();
+        let is_running = !self.shared.is_closed();
+        let connections = if is_running { self.shared.connections() } else { 0 };
+        WorkerInspection { is_running, connections, commands, command_bytes }
+    }
+}
+
+/// How a worker is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WorkerInspection {
+    /// It has not ended.
+    pub is_running: bool,
+    /// Connections it had at its last round.
+    pub connections: usize,
+    /// Commands that were accepted and that no connection has handled yet.
+    pub commands: usize,
+    /// Their weight in bytes, what it costs to let them wait included.
+    pub command_bytes: usize,
 }
 
 // By hand, because derived ones would ask the same of `C`.
@@ -155,6 +264,7 @@ impl<C> fmt::Debug for SendError<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             SendError::Full(_) => f.write_str("Full(..)"),
+            SendError::TooLarge(_) => f.write_str("TooLarge(..)"),
             SendError::Closed(_) => f.write_str("Closed(..)"),
         }
     }

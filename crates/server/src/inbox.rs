@@ -1,15 +1,20 @@
 //! Where a worker finds what other threads asked: the receiving side.
 //!
-//! The queue, its bounds and its one lock live here; what a thread may ask is in
+//! The queue, its bounds and its one lock are in `gate`; what a thread may ask is in
 //! [`handle`](crate::handle). What a command means is up to the protocol, and what
 //! waking means is up to the driver.
 
+use crate::address::Address;
+use crate::gate::{Gate, Place, Setup, Shared};
+use crate::group::Share;
 use crate::handle::{Handle, SendError, ServerHandle};
-use crate::sync::{AtomicU8, AtomicU32, Mutex, MutexGuard, Ordering};
+use crate::receipt::{Dropped, Outcome};
+use crate::sync::Ordering;
 use crate::table::Id;
+use drywire_core::Time;
 use std::fmt;
 use std::mem;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 /// The one receiver of a worker. A driver takes what has come, once per turn.
 ///
@@ -28,6 +33,10 @@ pub struct Inbox<C> {
 pub enum Order<C> {
     /// Hand this to the connection it names, or drop it when that one is gone.
     Command(Posted<C>),
+    /// A group has messages for the connection it names: take them out one by one as
+    /// that one can take them, or drop it when that one is gone. At most one per
+    /// member of a group that is not spent.
+    Group(Share<C>),
     /// Close this connection after the flush. At most one per [`Link`].
     Close(Id),
     /// Discard this connection now. At most one per [`Link`].
@@ -50,20 +59,34 @@ impl<C> Inbox<C> {
     /// Choose the capacity of one connection ([`Inbox::link`]) well below this one:
     /// then a flood for one connection leaves room for the others (FAULTS 64).
     pub fn new(capacity: usize, wake: impl Fn() + Send + Sync + 'static) -> Inbox<C> {
-        let queue = Queue { orders: Vec::new(), commands: 0, woken: false, dropped: 0 };
-        let (queue, life, wake) = (Mutex::new(queue), Life::new(), Box::new(wake));
-        Inbox { shared: Arc::new(Shared { queue, life, capacity, wake }) }
+        Inbox::weighing(capacity, |_| size_of::<C>(), wake)
+    }
+
+    /// The same for commands that weigh more than their size, in bytes: see
+    /// [`Protocol::weigh`](drywire_core::Protocol::weigh). Called on threads that send.
+    pub fn weighing(capacity: usize, weigh: fn(&C) -> usize, wake: impl Fn() + Send + Sync + 'static) -> Inbox<C> {
+        Inbox::set_up(Setup { capacity, weigh, commons: None, clock: None }, wake)
+    }
+
+    pub(crate) fn set_up(setup: Setup<C>, wake: impl Fn() + Send + Sync + 'static) -> Inbox<C> {
+        Inbox { shared: Arc::new(Shared::new(setup, wake)) }
     }
 
     /// Opens a connection to other threads. The driver keeps the link in the
     /// connection's entry, and makes it when the application first asks.
     ///
-    /// Bound: `capacity` commands that were accepted and are not yet handed over
+    /// Bound: `room`, for commands that were accepted and are not yet handed over
     /// or dropped, wherever they wait.
     #[must_use]
-    pub fn link(&self, id: Id, capacity: u32) -> Link<C> {
-        let (shared, life, reserved) = (self.shared.clone(), Life::new(), AtomicU32::new(0));
-        Link { gate: Arc::new(Gate { shared, life, id, capacity, reserved }) }
+    pub fn link(&self, id: Id, room: Room) -> Link<C> {
+        self.introduce(id, room, None, Time::ZERO)
+    }
+
+    /// The same, with what [`Handle::inspect`] says of it: who the peer is, and since
+    /// when it is there.
+    #[must_use]
+    pub fn introduce(&self, id: Id, room: Room, peer: Option<Address>, opened: Time) -> Link<C> {
+        Link { gate: Arc::new(Gate::new(self.shared.clone(), id, room, peer, opened)) }
     }
 
     /// A handle on the worker as a whole.
@@ -78,7 +101,8 @@ impl<C> Inbox<C> {
     /// are handled, and two buffers that have grown warm serve for ever. Orders that
     /// are dropped unhandled, by a panic for instance, are counted like any other.
     ///
-    /// Bound: the inbox's capacity, two orders per link and two per inbox.
+    /// Bound: the inbox's capacity, two orders per link, one per member of a group and
+    /// two per inbox.
     pub fn take(&mut self, orders: &mut Vec<Order<C>>) {
         let mut queue = self.shared.lock();
         queue.woken = false;
@@ -96,24 +120,47 @@ impl<C> Inbox<C> {
     pub fn dropped(&self) -> u64 {
         self.shared.lock().dropped
     }
+
+    /// Bytes of commands that wait: accepted, and not yet handed over or dropped, with
+    /// what it costs to let them wait.
+    #[must_use]
+    pub fn waiting_bytes(&self) -> usize {
+        self.shared.waiting().1
+    }
+
+    /// Tells [`ServerHandle::inspect`] how the worker is doing. Once a round.
+    pub fn publish(&self, now: Time, connections: usize) {
+        self.shared.publish(now, connections);
+    }
 }
 
 impl<C> Drop for Inbox<C> {
     fn drop(&mut self) {
-        let mut queue = self.shared.lock();
-        self.shared.life.advance(Stage::Closed);
-        let orders = mem::take(&mut queue.orders);
-        // Dropping an order takes the lock to count it, and may run the command's
-        // own `Drop`.
-        drop(queue);
-        drop(orders);
+        drop(self.shared.end());
+    }
+}
+
+/// How much may wait for one connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Commands.
+    pub commands: u32,
+    /// Their weight in bytes, what it costs to let them wait included.
+    pub bytes: u32,
+}
+
+impl Room {
+    /// A bound by number alone.
+    #[must_use]
+    pub const fn commands(commands: u32) -> Room {
+        Room { commands, bytes: u32::MAX }
     }
 }
 
 /// A driver's end of the handles of one connection: 8 bytes with or without an
 /// `Option` around it.
 ///
-/// Dropping it closes them. *Guaranteed*: a [`Handle::send`] that begins after the
+/// Dropping it closes them, as if the worker were gone; [`Link::end`] says better why. *Guaranteed*: a [`Handle::send`] that begins after the
 /// drop gives the command back as [`SendError::Closed`]; one that was accepted
 /// before it is in the inbox or on its way to the connection (FAULTS 63, 66). Drop
 /// it as soon as the connection takes no more commands.
@@ -134,21 +181,35 @@ impl<C> Link<C> {
     /// # Errors
     /// As [`Handle::send`], except that the inbox's bound does not count.
     pub fn post(&self, command: C) -> Result<Posted<C>, SendError<C>> {
-        self.gate.reserve(&self.gate.shared.lock(), command)
+        self.gate.post_here(command)
+    }
+
+    /// Tells [`Handle::inspect`] how the connection is doing. At the end of a turn.
+    pub fn publish(&self, held_bytes: usize, last_move: Time, is_ending: bool) {
+        let seen = &self.gate.seen;
+        seen.held_bytes.store(u32::try_from(held_bytes).unwrap_or(u32::MAX), Ordering::Relaxed);
+        seen.last_move.store(last_move.as_nanos(), Ordering::Relaxed);
+        seen.is_ending.store(is_ending, Ordering::Relaxed);
+    }
+
+    /// Drops it, and says why: what still waits is dropped for that reason.
+    pub fn end(self, why: Dropped, now: Time) {
+        let seen = &self.gate.seen;
+        seen.held_bytes.store(0, Ordering::Relaxed);
+        seen.ended.store(now.as_nanos(), Ordering::Relaxed);
+        self.gate.end(why);
     }
 
     /// The connection.
     #[must_use]
     pub fn id(&self) -> Id {
-        self.gate.id
+        self.gate.id()
     }
 }
 
 impl<C> Drop for Link<C> {
     fn drop(&mut self) {
-        // Under the lock, so that a send is wholly before this or wholly after it.
-        let _queue = self.gate.shared.lock();
-        self.gate.life.advance(Stage::Closed);
+        self.gate.end(Dropped::WorkerGone);
     }
 }
 
@@ -157,178 +218,25 @@ impl<C> Drop for Link<C> {
 /// A driver holds on to it while the connection cannot take a command; the place
 /// is held as long. Dropping it frees the place and counts the command as dropped.
 pub struct Posted<C> {
-    command: C,
-    place: Place<C>,
+    pub(crate) command: C,
+    pub(crate) place: Place<C>,
 }
 
 impl<C> Posted<C> {
     /// The connection it is for.
     #[must_use]
     pub fn id(&self) -> Id {
-        self.place.gate.id
+        self.place.id()
     }
 
-    /// The command, for a connection that takes it now: it counts as delivered.
+    /// The command, for a connection that takes it now: it counts as delivered, and
+    /// as written for whoever holds its [`Receipt`](crate::Receipt).
     #[must_use]
-    pub fn into_command(mut self) -> C {
-        self.place.delivered = true;
+    pub fn into_command(self) -> C {
+        if let Some(ticket) = self.place.delivered() {
+            ticket.complete(Outcome::Written);
+        }
         self.command
-    }
-}
-
-struct Place<C> {
-    gate: Arc<Gate<C>>,
-    delivered: bool,
-}
-
-impl<C> Drop for Place<C> {
-    fn drop(&mut self) {
-        self.gate.reserved.fetch_sub(1, Ordering::Relaxed);
-        if !self.delivered {
-            // Cannot deadlock: no order is ever dropped with the lock held.
-            self.gate.shared.lock().dropped += 1;
-        }
-    }
-}
-
-/// What all handles of one connection share with its link.
-pub(crate) struct Gate<C> {
-    shared: Arc<Shared<C>>,
-    life: Life,
-    id: Id,
-    capacity: u32,
-    /// Grows under the lock only, so it never passes `capacity`; shrinks anywhere.
-    reserved: AtomicU32,
-}
-
-impl<C> Gate<C> {
-    pub(crate) fn id(&self) -> Id {
-        self.id
-    }
-
-    pub(crate) fn is_open(&self) -> bool {
-        self.life.is_open() && !self.shared.life.is_closed()
-    }
-
-    pub(crate) fn post(self: &Arc<Self>, command: C) -> Result<(), SendError<C>> {
-        let mut queue = self.shared.lock();
-        if self.is_open() && queue.commands >= self.shared.capacity {
-            return Err(SendError::Full(command));
-        }
-        let posted = self.reserve(&queue, command)?;
-        queue.commands += 1;
-        self.shared.push(queue, Order::Command(posted));
-        Ok(())
-    }
-
-    /// Takes a place in the connection's bound. The queue stands for its lock.
-    fn reserve(self: &Arc<Self>, _: &Queue<C>, command: C) -> Result<Posted<C>, SendError<C>> {
-        if !self.is_open() {
-            return Err(SendError::Closed(command));
-        }
-        if self.reserved.load(Ordering::Relaxed) >= self.capacity {
-            return Err(SendError::Full(command));
-        }
-        self.reserved.fetch_add(1, Ordering::Relaxed);
-        Ok(Posted { command, place: Place { gate: self.clone(), delivered: false } })
-    }
-
-    pub(crate) fn close(&self) {
-        self.shared.order_once(&self.life, Stage::Closing, Order::Close(self.id));
-    }
-
-    pub(crate) fn abort(&self) {
-        self.shared.order_once(&self.life, Stage::Aborting, Order::Abort(self.id));
-    }
-}
-
-/// What all handles of one worker share with its inbox.
-pub(crate) struct Shared<C> {
-    queue: Mutex<Queue<C>>,
-    life: Life,
-    capacity: usize,
-    wake: Box<dyn Fn() + Send + Sync>,
-}
-
-struct Queue<C> {
-    orders: Vec<Order<C>>,
-    /// How many of the orders are commands. The others are bounded by their kind.
-    commands: usize,
-    /// Whether a wake was made, or is about to be, that no `take` has answered.
-    woken: bool,
-    dropped: u64,
-}
-
-impl<C> Shared<C> {
-    pub(crate) fn shutdown(&self) {
-        self.order_once(&self.life, Stage::Closing, Order::Shutdown);
-    }
-
-    pub(crate) fn stop(&self) {
-        self.order_once(&self.life, Stage::Aborting, Order::Stop);
-    }
-
-    /// Never refused for lack of room: each stage is passed once.
-    fn order_once(&self, life: &Life, stage: Stage, order: Order<C>) {
-        let queue = self.lock();
-        if life.advance(stage) && !self.life.is_closed() {
-            self.push(queue, order);
-        }
-    }
-
-    /// Wakes for the first order only (FAULTS 67), and after the lock is free: the
-    /// worker that wakes up wants it next.
-    fn push(&self, mut queue: MutexGuard<'_, Queue<C>>, order: Order<C>) {
-        queue.orders.push(order);
-        let must_wake = !mem::replace(&mut queue.woken, true);
-        drop(queue);
-        if must_wake {
-            (self.wake)();
-        }
-    }
-
-    /// A poisoned lock is as good as a sound one: what is done under it is a few
-    /// assignments and one `push`, and none of them can panic half-way.
-    fn lock(&self) -> MutexGuard<'_, Queue<C>> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// How far something has come towards its end.
-///
-/// ```text
-///   Open ──▶ Closing ──▶ Aborting ──▶ Closed      (any may be skipped, none repeated)
-/// ```
-#[derive(Clone, Copy)]
-enum Stage {
-    Open,
-    /// The graceful end was ordered.
-    Closing,
-    /// The immediate end was ordered.
-    Aborting,
-    /// The owner is gone.
-    Closed,
-}
-
-/// A [`Stage`] that changes under the lock only, and can be looked at without it.
-struct Life(AtomicU8);
-
-impl Life {
-    fn new() -> Life {
-        Life(AtomicU8::new(Stage::Open as u8))
-    }
-
-    /// Whether this is news.
-    fn advance(&self, to: Stage) -> bool {
-        self.0.fetch_max(to as u8, Ordering::Relaxed) < to as u8
-    }
-
-    fn is_open(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == Stage::Open as u8
-    }
-
-    fn is_closed(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == Stage::Closed as u8
     }
 }
 
@@ -336,7 +244,7 @@ impl<C> fmt::Debug for Inbox<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let queue = self.shared.lock();
         f.debug_struct("Inbox")
-            .field("capacity", &self.shared.capacity)
+            .field("capacity", &self.shared.capacity())
             .field("commands", &queue.commands)
             .field("dropped", &queue.dropped)
             .finish_non_exhaustive()

@@ -19,6 +19,8 @@
 //! - [`drain`]: the way from "serving" to "stopped".
 //! - [`mod@escape`]: bytes from a peer, fit for a log line.
 //! - [`handle`]: what any thread may ask of a connection or of the whole worker.
+//! - [`receipt`]: what became of one command.
+//! - [`group`]: many connections that are written to at once.
 //! - [`inbox`]: where a worker finds what was asked.
 
 pub mod accept;
@@ -28,11 +30,14 @@ pub mod commons;
 pub mod config;
 pub mod drain;
 pub mod escape;
+mod gate;
+pub mod group;
 pub mod handle;
 pub mod inbox;
 pub mod io_error;
 pub mod log_limit;
 pub mod net;
+pub mod receipt;
 mod sync;
 pub mod table;
 pub mod target;
@@ -45,11 +50,13 @@ pub use commons::Commons;
 pub use config::{Config, OnPanic, SystemCalls, Timeouts};
 pub use drain::{Cut, Drain, DrainReport, DrainStep, Request};
 pub use escape::{Escaped, escaped};
-pub use handle::{Handle, SendError, ServerHandle};
-pub use inbox::{Inbox, Link, Order, Posted};
+pub use group::{Group, Sent, Share, Slow};
+pub use handle::{Handle, Inspection, SendError, ServerHandle, Standing, WorkerInspection};
+pub use inbox::{Inbox, Link, Order, Posted, Room};
 pub use io_error::AddressError;
 pub use log_limit::{Log, LogLimiter};
-pub use net::{Connecting, Interest, Net, News, Release};
+pub use net::{Clock, Connecting, Interest, Net, News, Release};
+pub use receipt::{Dropped, Outcome, Receipt};
 pub use table::{Id, Table};
 pub use target::{ConnectError, Target};
 pub use worker::{Rounds, Worker};

@@ -7,6 +7,10 @@ use drywire_core::{FileId, Time, Transport, TransportError, Wait};
 use std::io;
 use std::ops::BitOr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+/// What reads a net's time on any thread.
+pub type Clock = Arc<dyn Fn() -> Time + Send + Sync>;
 
 /// The network as one driver sees it.
 ///
@@ -26,6 +30,13 @@ pub trait Net: Sized {
 
     /// The time. It never goes back.
     fn now(&self) -> Time;
+
+    /// The same for other threads: what they tell a connection's age by
+    /// ([`Handle::inspect`](crate::Handle::inspect)). Without one the time of the last
+    /// round has to do.
+    fn clock(&self) -> Option<Clock> {
+        None
+    }
 
     /// Begins to connect. When it has worked, or failed, the stream is writable.
     ///

@@ -3,7 +3,7 @@
 //! The threads here end by themselves: each sends a fixed number of commands, and
 //! a worker that is not woken for ten seconds fails.
 
-use drywire_server::{Handle, Id, Inbox, Link, Order, Posted, SendError, ServerHandle, Table};
+use drywire_server::{Handle, Id, Inbox, Link, Order, Posted, Room, SendError, ServerHandle, Table};
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::error::Error;
@@ -30,7 +30,7 @@ impl<C> Worker<C> {
     }
 
     fn connect(&mut self, capacity: u32) -> (Id, Handle<C>) {
-        let id = self.links.insert_with(|id| self.inbox.link(id, capacity)).unwrap();
+        let id = self.links.insert_with(|id| self.inbox.link(id, Room::commands(capacity))).unwrap();
         (id, self.links.get(id).unwrap().handle())
     }
 
@@ -52,6 +52,7 @@ where
 {
     let name = |order: Order<C>| match order {
         Order::Command(posted) => posted.into_command().to_string(),
+        Order::Group(share) => format!("group {}", share.id()),
         Order::Close(id) => format!("close {id}"),
         Order::Abort(id) => format!("abort {id}"),
         Order::Shutdown => "shutdown".to_owned(),
@@ -114,7 +115,7 @@ fn fault_20_order_for_a_reused_slot_finds_nothing() {
         match order {
             Order::Command(posted) => assert!(!worker.links.contains(posted.id())),
             Order::Close(id) => assert!(!worker.links.contains(id)),
-            Order::Abort(_) | Order::Shutdown | Order::Stop => panic!("{order:?}"),
+            Order::Group(_) | Order::Abort(_) | Order::Shutdown | Order::Stop => panic!("{order:?}"),
         }
     }
     assert!(worker.links.contains(new));
@@ -408,7 +409,7 @@ impl<C> Loop<C> {
             for order in orders.drain(..) {
                 match order {
                     Order::Stop => stopped = true,
-                    Order::Command(_) | Order::Close(_) | Order::Abort(_) | Order::Shutdown => {
+                    Order::Command(_) | Order::Group(_) | Order::Close(_) | Order::Abort(_) | Order::Shutdown => {
                         on_order(order);
                     }
                 }
@@ -427,7 +428,8 @@ const SENDS: usize = 5_000;
 fn fault_66_67_closing_races_with_sending_lose_and_double_nothing() {
     let mut worker: Loop<(usize, usize)> = Loop::new(64);
     let mut links = Table::new();
-    let ids: Vec<Id> = (0..3).map(|_| links.insert_with(|id| worker.inbox.link(id, 16)).unwrap()).collect();
+    let ids: Vec<Id> =
+        (0..3).map(|_| links.insert_with(|id| worker.inbox.link(id, Room::commands(16))).unwrap()).collect();
     let handles: Vec<_> = ids.iter().map(|id| links.get(*id).unwrap().handle()).collect();
     let server = worker.inbox.server_handle();
 
@@ -451,6 +453,7 @@ fn fault_66_67_closing_races_with_sending_lose_and_double_nothing() {
                             assert_eq!(c, (thread, n));
                             closed += 1;
                         }
+                        Err(SendError::TooLarge(_)) => panic!("there is no bound by bytes"),
                     }
                 }
                 assert_eq!(accepted + full + closed, SENDS);
@@ -485,7 +488,7 @@ fn fault_66_67_closing_races_with_sending_lose_and_double_nothing() {
             }
         }
         Order::Close(id) => closes.push(id),
-        Order::Abort(_) | Order::Shutdown | Order::Stop => panic!("{order:?}"),
+        Order::Group(_) | Order::Abort(_) | Order::Shutdown | Order::Stop => panic!("{order:?}"),
     });
 
     assert_eq!(accepted.join().unwrap(), delivered + dropped);
@@ -502,7 +505,7 @@ fn fault_65_workers_that_flood_each_other_do_not_deadlock() {
     let mut left: Loop<usize> = Loop::new(4);
     let mut right: Loop<usize> = Loop::new(4);
     let id = Table::new().insert(()).unwrap();
-    let (to_left, to_right) = (left.inbox.link(id, 4), right.inbox.link(id, 4));
+    let (to_left, to_right) = (left.inbox.link(id, Room::commands(4)), right.inbox.link(id, Room::commands(4)));
     let handles = [to_left.handle(), to_right.handle()];
     let servers = [left.inbox.server_handle(), right.inbox.server_handle()];
 

@@ -195,6 +195,7 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
             Ok(0) if encoded => Due::Moved,
             Ok(0) => Due::Nothing,
             Ok(n) => {
+                conn.io.encoded += n as u64;
                 if part.is_some() {
                     self.workspace.file.drain(..n);
                     let done = buffers.output.sent(n as u64);

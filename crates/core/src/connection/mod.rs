@@ -3,12 +3,14 @@
 //! What goes in during a turn, and what comes out, is in `live`; how input is
 //! read in `reading`; which handler is called next in `handlers`; how the phases
 //! follow each other in `phase`; what layers do to the bytes in `layered`; deadlines
-//! in `timer`, and what they go by in `clocks`; what is recorded of all this in `tap`.
+//! in `timer`, and what they go by in `clocks`; how far the output has come in `mark`; what
+//! is recorded of all this in `tap`.
 
 mod clocks;
 mod handlers;
 mod layered;
 mod live;
+mod mark;
 mod phase;
 mod reading;
 mod tap;
@@ -16,6 +18,7 @@ mod timer;
 
 pub(crate) use clocks::{Debt, Message};
 pub use live::Live;
+pub use mark::Mark;
 pub use reading::Read;
 
 use crate::close::{Counters, Reason};
@@ -77,6 +80,8 @@ struct Waiting {
 #[derive(Debug)]
 pub(crate) struct Io {
     pub(crate) counters: Counters,
+    /// Bytes of the queue that went into layers; 0 without any.
+    pub(crate) encoded: u64,
     /// When a byte last moved, in either direction.
     last_move: Time,
     /// Since when the peer could say its first word; [`Time::NEVER`] once it has.
@@ -115,6 +120,7 @@ impl<P: Protocol, L: Layer> Connection<P, L> {
             limits: P::LIMITS,
             io: Io {
                 counters: Counters::default(),
+                encoded: 0,
                 last_move: Time::ZERO,
                 unheard_since: Time::NEVER,
                 write_blocked: false,
@@ -166,6 +172,11 @@ impl<P: Protocol, L: Layer> Connection<P, L> {
     /// What went through so far.
     pub fn counters(&self) -> Counters {
         self.io.counters
+    }
+
+    /// When a byte last moved, in either direction; before that, when it opened.
+    pub fn last_move(&self) -> Time {
+        self.io.last_move
     }
 
     /// [`Action::Close`](crate::Action::Close) was handed out; the connection is inert.

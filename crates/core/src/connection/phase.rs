@@ -375,7 +375,7 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
             FileGate::InFlight(_) | FileGate::Idle => {}
         }
         self.conn.in_scratch = false;
-        self.conn.command = None;
+        // A command that waits stays: that it does says what became of it.
         self.conn.blocked = None;
     }
 

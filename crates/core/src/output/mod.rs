@@ -150,6 +150,16 @@ impl Output {
         self.bytes
     }
 
+    /// Everything owed to the peer, in bytes, contents of files included.
+    pub(crate) fn owed(&self) -> u64 {
+        let left = |segment: &Segment| match segment {
+            Segment::File { left, .. } => *left,
+            Segment::Block(_) | Segment::Shared(_) => 0,
+        };
+        let files = if self.files == 0 { 0 } else { self.sealed.iter().map(left).sum() };
+        self.bytes as u64 + files
+    }
+
     /// File segments that stand in the queue.
     #[inline]
     pub(crate) fn files(&self) -> usize {

@@ -63,7 +63,7 @@ fn fault_66_every_command_accepted_before_a_close_arrives() {
                         match handle.send(format!("{n}\n").into_bytes()) {
                             Ok(()) => accepted += 1,
                             Err(SendError::Full(_)) => thread::yield_now(),
-                            Err(SendError::Closed(_)) => break,
+                            Err(SendError::Closed(_) | SendError::TooLarge(_)) => break,
                         }
                     }
                     accepted

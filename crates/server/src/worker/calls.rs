@@ -7,7 +7,7 @@
 //! the process, as everywhere, and [`OnPanic`] means nothing.
 
 use super::slot::{Entry, Slot};
-use super::{Stage, Worker};
+use super::{Stage, Worker, commands};
 use crate::application::Application;
 use crate::config::OnPanic;
 use crate::escape::escaped;
@@ -62,14 +62,18 @@ impl<P: Protocol, L: Layer, N: Net> Worker<P, L, N> {
         }
     }
 
-    /// Closes the stream of a connection and drops the rest of it, which is the protocol's
-    /// code too.
-    pub(super) fn let_go(&mut self, id: Id, entry: Entry<P, L, N>, how: Release) {
+    /// Closes the stream of a connection, completes what was asked of it, and drops the rest:
+    /// that is the protocol's code too.
+    pub(super) fn let_go(&mut self, id: Id, entry: Entry<P, L, N>, reason: &Reason<P::Error>) {
         let Entry { connection, line, linked, .. } = entry;
         if let Some(stream) = line.into_stream() {
-            self.net.release(stream, how);
+            self.net.release(stream, if reason.is_abort() { Release::Reset } else { Release::Close });
         }
-        if let Err(payload) = self.caught(|_| drop((linked, connection))) {
+        let dropped = self.caught(|worker| {
+            commands::end(linked, reason, worker.now);
+            drop(connection);
+        });
+        if let Err(payload) = dropped {
             self.note_panic(&id, payload);
         }
     }

@@ -3,40 +3,161 @@
 
 use super::Worker;
 use super::slot::{Entry, Slot};
+use crate::gate::Place;
+use crate::group::Share;
 use crate::handle::{Handle, SendError, ServerHandle};
-use crate::inbox::{Link, Order, Posted};
+use crate::inbox::{Link, Order, Posted, Room};
 use crate::net::Net;
+use crate::receipt::{Dropped, Outcome, Ticket};
 use crate::table::Id;
 use drywire_core::layer::Layer;
-use drywire_core::{Live, Protocol};
+use drywire_core::{Connection, Live, Mark, Protocol, Reason, Time};
 use std::collections::VecDeque;
+
+/// Queues that are kept warm for connections to come. More than that many
+/// connections with commands on their way at once, and some are made anew.
+const SPARE: usize = 1024;
 
 /// The way for commands into a connection.
 pub(super) struct Linked<C> {
-    pub(super) link: Link<C>,
-    /// Commands the connection could not take yet. Bound: the link's.
-    pub(super) waiting: VecDeque<Posted<C>>,
+    link: Link<C>,
+    /// Lent by the worker while there is something on its way.
+    busy: Option<Box<Busy<C>>>,
+}
+
+/// Commands on their way. Bound: the link's, and as many receipts that wait for a
+/// transport.
+pub(super) struct Busy<C> {
+    /// The connection could not take them yet.
+    waiting: VecDeque<Next<C>>,
+    /// The connection has it, and has not handled it yet.
+    held: Option<Place<C>>,
+    /// Handled; somebody wants to know when what it caused is written.
+    unwritten: VecDeque<(Mark, Ticket)>,
     /// Close when the last of them is handled.
-    pub(super) close: bool,
+    close: bool,
+}
+
+enum Next<C> {
+    Command(Posted<C>),
+    Group(Share<C>),
 }
 
 /// Hands over the next command that waits, if the connection can take one.
 /// False when there was nothing to do.
-pub(super) fn feed<P: Protocol, L: Layer>(
-    linked: &mut Option<Box<Linked<P::Command>>>,
-    live: &mut Live<'_, P, L>,
-) -> bool {
-    let Some(linked) = linked else { return false };
-    if linked.waiting.is_empty() {
-        return std::mem::take(&mut linked.close) && {
-            live.close();
-            true
-        };
+pub(super) fn feed<P: Protocol, L: Layer>(linked: &mut Option<Linked<P::Command>>, live: &mut Live<'_, P, L>) -> bool {
+    let Some(busy) = linked.as_mut().and_then(|linked| linked.busy.as_deref_mut()) else { return false };
+    busy.note_handled(live.connection());
+    if !busy.waiting.is_empty() {
+        if !live.can_take_command() {
+            return false;
+        }
+        if let Some(posted) = busy.next() {
+            let is_taken = live.handle_command(posted.command).is_ok();
+            busy.held = is_taken.then_some(posted.place);
+            return is_taken;
+        }
     }
-    if !live.can_take_command() {
-        return false;
+    std::mem::take(&mut busy.close) && {
+        live.close();
+        true
     }
-    linked.waiting.pop_front().is_some_and(|posted| live.handle_command(posted.into_command()).is_ok())
+}
+
+/// A turn is over: completes receipts, and tells those who look from other threads.
+pub(super) fn settle<P: Protocol, L: Layer>(
+    linked: &mut Option<Linked<P::Command>>,
+    connection: &Connection<P, L>,
+    spare: &mut Vec<Box<Busy<P::Command>>>,
+) {
+    let Some(linked) = linked else { return };
+    if let Some(mut busy) = linked.busy.take() {
+        busy.note_handled(connection);
+        busy.note_written(connection);
+        if !busy.is_idle() {
+            linked.busy = Some(busy);
+        } else if spare.len() < SPARE {
+            spare.push(busy);
+        }
+    }
+    linked.link.publish(connection.held_bytes(), connection.last_move(), connection.is_ending());
+}
+
+/// The connection is gone, and with it what still waits.
+pub(super) fn end<C, E>(linked: Option<Linked<C>>, reason: &Reason<E>, now: Time) {
+    let Some(Linked { link, busy }) = linked else { return };
+    let why = Dropped::from(reason);
+    // First, so that all that is dropped after it knows why.
+    link.end(why, now);
+    let Some(busy) = busy else { return };
+    for (_, ticket) in busy.unwritten {
+        ticket.complete(Outcome::Dropped(why));
+    }
+}
+
+impl<C> Linked<C> {
+    fn wait(&mut self, next: Next<C>, spare: &mut Vec<Box<Busy<C>>>) {
+        let busy = self.busy.get_or_insert_with(|| spare.pop().unwrap_or_default());
+        busy.waiting.push_back(next);
+    }
+
+    /// Commands wait that the connection could not take yet.
+    pub(super) fn has_waiting(&self) -> bool {
+        self.busy.as_deref().is_some_and(|busy| !busy.waiting.is_empty())
+    }
+
+    /// Closes behind what waits; false when nothing does.
+    fn close_behind(&mut self) -> bool {
+        let Some(busy) = self.busy.as_deref_mut().filter(|busy| !busy.waiting.is_empty()) else { return false };
+        busy.close = true;
+        true
+    }
+}
+
+impl<C> Busy<C> {
+    fn next(&mut self) -> Option<Posted<C>> {
+        loop {
+            match self.waiting.pop_front()? {
+                Next::Command(posted) => return Some(posted),
+                Next::Group(share) => {
+                    let (next, rest) = share.next();
+                    self.waiting.extend(rest.map(Next::Group));
+                    if next.is_some() {
+                        return next;
+                    }
+                }
+            }
+        }
+    }
+
+    fn note_handled<P: Protocol, L: Layer>(&mut self, connection: &Connection<P, L>) {
+        if connection.holds_command() {
+            return;
+        }
+        if let Some(ticket) = self.held.take().and_then(Place::delivered) {
+            self.unwritten.push_back((connection.mark(), ticket));
+        }
+    }
+
+    fn note_written<P: Protocol, L: Layer>(&mut self, connection: &Connection<P, L>) {
+        while let Some((mark, _)) = self.unwritten.front_mut()
+            && connection.is_past(mark)
+            && let Some((_, ticket)) = self.unwritten.pop_front()
+        {
+            ticket.complete(Outcome::Written);
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.held.is_none() && self.unwritten.is_empty() && !self.close
+    }
+}
+
+// By hand, because a derived one would ask the same of `C`.
+impl<C> Default for Busy<C> {
+    fn default() -> Busy<C> {
+        Busy { waiting: VecDeque::new(), held: None, unwritten: VecDeque::new(), close: false }
+    }
 }
 
 impl<P: Protocol, L: Layer, N: Net> Worker<P, L, N> {
@@ -49,8 +170,7 @@ impl<P: Protocol, L: Layer, N: Net> Worker<P, L, N> {
     pub fn send(&mut self, id: Id, command: P::Command) -> Result<(), SendError<P::Command>> {
         let Some(linked) = self.linked(id) else { return Err(SendError::Closed(command)) };
         let posted = linked.link.post(command)?;
-        linked.waiting.push_back(posted);
-        self.make_ready(id);
+        self.put(id, Next::Command(posted));
         Ok(())
     }
 
@@ -66,9 +186,10 @@ impl<P: Protocol, L: Layer, N: Net> Worker<P, L, N> {
 
     /// Closes behind the commands that have arrived.
     pub(super) fn close_now(&mut self, id: Id) {
-        self.with_live(id, |live, linked| match linked {
-            Some(linked) if !linked.waiting.is_empty() => linked.close = true,
-            Some(_) | None => live.close(),
+        self.with_live(id, |live, linked| {
+            if !linked.is_some_and(Linked::close_behind) {
+                live.close();
+            }
         });
     }
 
@@ -90,19 +211,13 @@ impl<P: Protocol, L: Layer, N: Net> Worker<P, L, N> {
 
     /// What other threads asked, and callbacks of this round.
     pub(super) fn handle_orders(&mut self) {
+        self.inbox.publish(self.now, self.connections);
         let mut orders = std::mem::take(&mut self.orders);
         self.inbox.take(&mut orders);
         for order in orders.drain(..) {
             match order {
-                Order::Command(posted) => {
-                    let id = posted.id();
-                    if let Some(Slot::Connection(entry)) = self.table.get_mut(id)
-                        && let Some(linked) = &mut entry.linked
-                    {
-                        linked.waiting.push_back(posted);
-                        self.make_ready(id);
-                    }
-                }
+                Order::Command(posted) => self.put(posted.id(), Next::Command(posted)),
+                Order::Group(share) => self.put(share.id(), Next::Group(share)),
                 Order::Close(id) => self.close_now(id),
                 Order::Abort(id) => self.abort(id),
                 Order::Shutdown => {
@@ -116,12 +231,26 @@ impl<P: Protocol, L: Layer, N: Net> Worker<P, L, N> {
         self.orders = orders;
     }
 
+    /// Lets it wait for its connection; where that is gone, it is dropped.
+    fn put(&mut self, id: Id, next: Next<P::Command>) {
+        if let Some(Slot::Connection(entry)) = self.table.get_mut(id)
+            && let Some(linked) = &mut entry.linked
+        {
+            linked.wait(next, &mut self.spare);
+            self.make_ready(id);
+        }
+    }
+
     /// The way for commands into a connection, made when it is first used.
     fn linked(&mut self, id: Id) -> Option<&mut Linked<P::Command>> {
-        let capacity = self.config.commands_per_connection;
+        let room =
+            Room { commands: self.config.commands_per_connection, bytes: self.config.command_bytes_per_connection };
         let Some(Slot::Connection(entry)) = self.table.get_mut(id) else { return None };
-        Some(entry.linked.get_or_insert_with(|| {
-            Box::new(Linked { link: self.inbox.link(id, capacity), waiting: VecDeque::new(), close: false })
+        let Entry { linked, peer, line, .. } = entry;
+        Some(linked.get_or_insert_with(|| {
+            let peer = peer.as_deref().cloned();
+            let peer = peer.or_else(|| line.stream().and_then(|stream| self.net.peer_address(stream)));
+            Linked { link: self.inbox.introduce(id, room, peer, self.now), busy: None }
         }))
     }
 }

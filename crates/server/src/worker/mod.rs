@@ -20,11 +20,12 @@ mod turns;
 use crate::commons::Commons;
 use crate::config::Config;
 use crate::drain::{Drain, DrainReport};
+use crate::gate::Setup;
 use crate::inbox::{Inbox, Order};
 use crate::net::Net;
 use crate::table::{Id, Table};
 use calls::Panics;
-use commands::Linked;
+use commands::{Busy, Linked};
 use drywire_core::layer::Layer;
 use drywire_core::{Connection, Live, Protocol, Time, Workspace, planted};
 use outgoing::{Line, Lookups};
@@ -60,6 +61,8 @@ pub struct Worker<P: Protocol, L: Layer, N: Net> {
     timers: Timers,
     stage: Stage,
     lookups: Lookups,
+    /// Queues for commands, warm and empty.
+    spare: Vec<Box<Busy<P::Command>>>,
     drain: Drain,
     /// The drain has asked every connection.
     draining: bool,
@@ -155,6 +158,8 @@ impl<P: Protocol, L: Layer, N: Net> Worker<P, L, N> {
 /// What both need.
 impl<P: Protocol, L: Layer, N: Net> Worker<P, L, N> {
     fn new(net: N, config: Config, commons: Commons, wake: impl Fn() + Send + Sync + 'static) -> Worker<P, L, N> {
+        let setup =
+            Setup { capacity: config.commands, weigh: P::weigh, commons: Some(commons.clone()), clock: net.clock() };
         Worker {
             now: net.now(),
             net,
@@ -163,11 +168,12 @@ impl<P: Protocol, L: Layer, N: Net> Worker<P, L, N> {
             ready: VecDeque::new(),
             alarms: BinaryHeap::new(),
             workspace: Workspace::new(),
-            inbox: Inbox::new(config.commands, wake),
+            inbox: Inbox::set_up(setup, wake),
             orders: Vec::new(),
             timers: Timers::default(),
             stage: Stage::New,
             lookups: Lookups::default(),
+            spare: Vec::new(),
             drain: Drain::default(),
             draining: false,
             drain_report: None,
@@ -197,7 +203,7 @@ impl<P: Protocol, L: Layer, N: Net> Worker<P, L, N> {
         let now = self.now;
         let Some(Slot::Connection(entry)) = self.table.get_mut(id) else { return };
         let mut live = entry.connection.lend(&mut self.workspace, now);
-        input(&mut live, entry.linked.as_deref_mut());
+        input(&mut live, entry.linked.as_mut());
         drop(live);
         self.make_ready(id);
     }

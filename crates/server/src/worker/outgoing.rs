@@ -5,6 +5,7 @@
 //! bounds: commands, the close, the drain. An abort ends it at once.
 
 use super::Worker;
+use super::commands::Linked;
 use super::slot::{Entry, Slot};
 use crate::address::Address;
 use crate::application::{Application, Notice};
@@ -297,7 +298,7 @@ impl<P: Protocol, L: Layer, N: Net> Worker<P, L, N> {
     pub(super) fn is_coming_in_vain(&self, id: Id) -> bool {
         match self.table.get(id) {
             Some(Slot::Connection(Entry { line: Line::Coming(_), linked, .. })) => {
-                linked.as_ref().is_none_or(|linked| linked.waiting.is_empty())
+                !linked.as_ref().is_some_and(Linked::has_waiting)
             }
             Some(Slot::Connection(_) | Slot::Listener(_) | Slot::Source(_)) | None => false,
         }

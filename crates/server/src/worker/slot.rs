@@ -26,7 +26,7 @@ pub(super) struct Entry<P: Protocol, L: Layer, N: Net> {
     /// The earliest alarm set for it.
     pub(super) alarm: Time,
     /// Made when the first handle is asked for.
-    pub(super) linked: Option<Box<Linked<P::Command>>>,
+    pub(super) linked: Option<Linked<P::Command>>,
     /// Kept for the close line of the log when somebody reads it, while we connect, and
     /// from the beginning of a shutdown on.
     pub(super) peer: Option<Box<Address>>,

@@ -1,11 +1,11 @@
 //! The parts of a round: a connection's turn and its end, alarms, the ready list.
 
 use super::Worker;
-use super::commands::feed;
+use super::commands::{feed, settle};
 use super::log::log_close;
 use super::slot::Slot;
 use crate::application::{Application, SourceEvent};
-use crate::net::{Net, News, Release};
+use crate::net::{Net, News};
 use crate::table::Id;
 use drywire_core::layer::Layer;
 use drywire_core::{Budget, CloseReport, Protocol, Time, Turn, planted, turn};
@@ -60,6 +60,7 @@ where
             };
             drop(wire);
             drop(live);
+            settle(&mut entry.linked, &entry.connection, &mut self.spare);
             match turn {
                 Turn::Event(event) => application.event(self, id, event),
                 Turn::Again => {
@@ -103,7 +104,7 @@ where
         self.connections -= 1;
         self.note_in_drain_report(id, &entry, &report);
         log_close(id, entry.peer.as_deref(), &report);
-        self.let_go(id, entry, if report.reason.is_abort() { Release::Reset } else { Release::Close });
+        self.let_go(id, entry, &report.reason);
         planted!(ReportedTwice: if let drywire_core::Reason::Aborted = report.reason {
             let reason = drywire_core::Reason::Aborted;
             let again = CloseReport { reason, counters: report.counters };

@@ -222,6 +222,7 @@ impl<P: Speak> Host<P> {
                     record.break_it(Invariant::Bounds, format!("a command is refused though only {waiting} wait"));
                 }
             }
+            Err(SendError::TooLarge(_)) => record.break_it(Invariant::Bounds, "a command is called too large"),
             Err(SendError::Closed(_)) => {
                 state.event(32, line, u64::from(serial), || format!("command {serial} is too late"));
                 if is_open && !record.facts.close_asked && !record.facts.abort_asked {

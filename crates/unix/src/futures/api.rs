@@ -9,8 +9,9 @@
 macro_rules! driver_on {
     ($reactor:ty) => {
         pub use $crate::futures::api::{
-            Accept, Address, AddressError, Application, Commons, Config, ConnectError, Cut, DrainReport, Handle, Id,
-            Interest, Notice, OnPanic, Quiet, SendError, ServerHandle, SourceEvent, SystemCalls, Target, Timeouts,
+            Accept, Address, AddressError, Application, Commons, Config, ConnectError, Cut, DrainReport, Dropped,
+            Group, Handle, Id, Inspection, Interest, Notice, OnPanic, Outcome, Quiet, Receipt, SendError, Sent,
+            ServerHandle, Slow, SourceEvent, Standing, SystemCalls, Target, Timeouts, WorkerInspection,
         };
 
         /// Sockets, descriptors and files on this runtime: what an application for this
@@ -126,8 +127,9 @@ macro_rules! driver_on {
 
 pub use drywire_core::{CloseReport, Connection, Protocol, layer};
 pub use drywire_server::{
-    Accept, Address, AddressError, Application, Commons, Config, ConnectError, Cut, DrainReport, Handle, Id, Interest,
-    Notice, OnPanic, Quiet, SendError, ServerHandle, SourceEvent, SystemCalls, Target, Timeouts, Worker,
+    Accept, Address, AddressError, Application, Commons, Config, ConnectError, Cut, DrainReport, Dropped, Group,
+    Handle, Id, Inspection, Interest, Notice, OnPanic, Outcome, Quiet, Receipt, SendError, Sent, ServerHandle, Slow,
+    SourceEvent, Standing, SystemCalls, Target, Timeouts, Worker, WorkerInspection,
 };
 pub use std::os::fd::OwnedFd;
 pub use std::os::unix::net as std_unix;

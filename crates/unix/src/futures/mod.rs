@@ -16,5 +16,6 @@ mod wire;
 
 pub use bell::Bell;
 pub use driver::{Driver, connect, drive, serve};
+pub use drywire_server::Clock;
 pub use reactor::{Direction, Reactor};
 pub use sockets::{Socket, Sockets, Watched};

@@ -1,6 +1,7 @@
 //! What a runtime has to offer.
 
 use drywire_core::Time;
+use drywire_server::Clock;
 use std::future::Future;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -21,6 +22,11 @@ pub trait Reactor: Sized {
 
     /// The time, from an epoch of the reactor's own. It never goes back.
     fn now(&self) -> Time;
+
+    /// The same for other threads, where there is such a thing.
+    fn clock(&self) -> Option<Clock> {
+        None
+    }
 
     /// Registers a non-blocking descriptor of any kind, for both directions.
     ///

@@ -8,7 +8,7 @@ use crate::listener::{self, Listener, SocketFile};
 use crate::lookup::Lookup;
 use crate::socket;
 use drywire_core::{FileError, FileId, Time, Transport, TransportError, Wait};
-use drywire_server::{Address, Config, Connecting, Id, Interest, Net, News, Release};
+use drywire_server::{Address, Clock, Config, Connecting, Id, Interest, Net, News, Release};
 use rustix::event::PollFlags;
 use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat};
 use rustix::io::Errno;
@@ -116,6 +116,10 @@ impl<R: Reactor> Net for Sockets<R> {
 
     fn now(&self) -> Time {
         self.reactor.now()
+    }
+
+    fn clock(&self) -> Option<Clock> {
+        self.reactor.clock()
     }
 
     fn connect(&mut self, id: Id, address: &Address) -> io::Result<Socket<R::Io>> {

@@ -1,0 +1,422 @@
+//! What the two ends of a handle share: the one queue of a worker and its lock, the
+//! bounds of each connection, and how far either has come towards its end.
+//!
+//! What a thread may ask is in [`handle`](crate::handle), what a driver finds in
+//! [`inbox`](crate::inbox).
+//!
+//! Locks, in the order in which they may be held together: a group's list of members,
+//! what a group has for one member, a worker's queue. Never two of a kind, and none
+//! while code of the application runs, but for the `clone` of a group's command
+//! (FAULTS 65).
+
+use crate::address::Address;
+use crate::commons::Commons;
+use crate::handle::SendError;
+use crate::inbox::{Order, Posted, Room};
+use crate::net::Clock;
+use crate::receipt::{Dropped, Outcome, Ticket};
+use crate::sync::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering};
+use crate::table::Id;
+use drywire_core::Time;
+use std::mem;
+use std::sync::{Arc, PoisonError};
+
+/// What all handles of one connection share with its link.
+pub(crate) struct Gate<C> {
+    pub(crate) shared: Arc<Shared<C>>,
+    id: Id,
+    life: Life,
+    /// A [`Dropped`]; it counts once the link is gone.
+    why: AtomicU8,
+    room: Room,
+    /// Both grow under the lock only, so they never pass `room`; they shrink anywhere.
+    waiting: AtomicU32,
+    waiting_bytes: AtomicU32,
+    pub(crate) seen: Seen,
+}
+
+/// What the worker tells of a connection, and nobody waits for. Each is true by itself,
+/// not all of them at the same moment.
+pub(crate) struct Seen {
+    pub(crate) is_ending: AtomicBool,
+    pub(crate) held_bytes: AtomicU32,
+    pub(crate) tag: AtomicU64,
+    /// In nanoseconds, as all times here.
+    pub(crate) last_move: AtomicU64,
+    pub(crate) ended: AtomicU64,
+    pub(crate) opened: Time,
+    pub(crate) peer: Option<Address>,
+}
+
+impl<C> Gate<C> {
+    pub(crate) fn new(shared: Arc<Shared<C>>, id: Id, room: Room, peer: Option<Address>, opened: Time) -> Gate<C> {
+        let seen = Seen {
+            is_ending: AtomicBool::new(false),
+            held_bytes: AtomicU32::new(0),
+            tag: AtomicU64::new(0),
+            last_move: AtomicU64::new(opened.as_nanos()),
+            ended: AtomicU64::new(Time::NEVER.as_nanos()),
+            opened,
+            peer,
+        };
+        let (waiting, waiting_bytes) = (AtomicU32::new(0), AtomicU32::new(0));
+        let why = AtomicU8::new(Dropped::WorkerGone as u8);
+        Gate { shared, id, life: Life::new(), why, room, waiting, waiting_bytes, seen }
+    }
+
+    pub(crate) fn id(&self) -> Id {
+        self.id
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.life.is_open() && !self.shared.life.is_closed()
+    }
+
+    /// Its link, or its worker, is gone.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.life.is_closed() || self.shared.life.is_closed()
+    }
+
+    /// Commands that were accepted and not yet handed over, and their weight in bytes.
+    pub(crate) fn waiting(&self) -> (u32, u32) {
+        (self.waiting.load(Ordering::Relaxed), self.waiting_bytes.load(Ordering::Relaxed))
+    }
+
+    /// What a command takes of the bounds, in bytes: its own weight, and what it costs
+    /// to let it wait.
+    pub(crate) fn weigh(&self, command: &C) -> u32 {
+        let overhead = size_of::<Order<C>>() - size_of::<C>();
+        u32::try_from((self.shared.weigh)(command).saturating_add(overhead)).unwrap_or(u32::MAX)
+    }
+
+    pub(crate) fn post(self: &Arc<Self>, command: C, ticket: Option<Ticket>) -> Result<(), SendError<C>> {
+        let weight = self.weigh(&command);
+        let mut queue = self.shared.lock();
+        if self.is_open() && queue.commands >= self.shared.capacity {
+            return Err(SendError::Full(command));
+        }
+        let mut place = match self.reserve(&queue, weight) {
+            Ok(place) => place,
+            Err(refusal) => return Err(refusal.of(command)),
+        };
+        place.ticket = ticket;
+        queue.commands += 1;
+        self.shared.push(queue, Order::Command(Posted { command, place }));
+        Ok(())
+    }
+
+    /// The same without the queue, for the worker's own thread.
+    pub(crate) fn post_here(self: &Arc<Self>, command: C) -> Result<Posted<C>, SendError<C>> {
+        let weight = self.weigh(&command);
+        match self.reserve(&self.shared.lock(), weight) {
+            Ok(place) => Ok(Posted { command, place }),
+            Err(refusal) => Err(refusal.of(command)),
+        }
+    }
+
+    /// A place for a command that waits somewhere else, and the order to look there,
+    /// when there is one to give, in the same step. Such an order is not counted: its
+    /// giver sees to it that there is one of a kind.
+    pub(crate) fn post_elsewhere(
+        self: &Arc<Self>,
+        weight: u32,
+        order: Option<impl FnOnce() -> Order<C>>,
+    ) -> Result<Place<C>, Refusal> {
+        let queue = self.shared.lock();
+        let place = self.reserve(&queue, weight)?;
+        if let Some(order) = order {
+            self.shared.push(queue, order());
+        }
+        Ok(place)
+    }
+
+    /// Takes a place in the connection's bounds. The queue stands for its lock.
+    fn reserve(self: &Arc<Self>, _: &Queue<C>, weight: u32) -> Result<Place<C>, Refusal> {
+        let (waiting, bytes) = self.waiting();
+        if !self.is_open() {
+            return Err(Refusal::Closed);
+        }
+        if weight > self.room.bytes {
+            return Err(Refusal::TooLarge);
+        }
+        if waiting >= self.room.commands || bytes > self.room.bytes - weight || !self.shared.hold(weight) {
+            return Err(Refusal::Full);
+        }
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        self.waiting_bytes.fetch_add(weight, Ordering::Relaxed);
+        Ok(Place { gate: self.clone(), weight, delivered: false, ticket: None })
+    }
+
+    pub(crate) fn close(&self) {
+        self.shared.order_once(&self.life, Stage::Closing, Order::Close(self.id));
+    }
+
+    pub(crate) fn abort(&self) {
+        self.shared.order_once(&self.life, Stage::Aborting, Order::Abort(self.id));
+    }
+
+    /// The connection is gone. The first reason stands.
+    pub(crate) fn end(&self, why: Dropped) {
+        // Under the lock, so that a send is wholly before this or wholly after it.
+        let _queue = self.shared.lock();
+        if !self.life.is_closed() {
+            self.why.store(why as u8, Ordering::Relaxed);
+        }
+        self.life.advance(Stage::Closed);
+    }
+
+    /// Why a command that is dropped now is dropped.
+    fn why(&self) -> Dropped {
+        if self.life.is_closed() {
+            Dropped::from_code(self.why.load(Ordering::Relaxed))
+        } else if self.shared.life.is_closed() {
+            Dropped::WorkerGone
+        } else {
+            Dropped::Displaced
+        }
+    }
+}
+
+/// Why no place was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    Full,
+    TooLarge,
+    Closed,
+}
+
+impl Refusal {
+    fn of<C>(self, command: C) -> SendError<C> {
+        match self {
+            Refusal::Full => SendError::Full(command),
+            Refusal::TooLarge => SendError::TooLarge(command),
+            Refusal::Closed => SendError::Closed(command),
+        }
+    }
+}
+
+/// What one command takes of its connection's bounds, wherever it waits.
+///
+/// Dropping it gives that back, and counts the command as dropped.
+pub(crate) struct Place<C> {
+    gate: Arc<Gate<C>>,
+    weight: u32,
+    delivered: bool,
+    ticket: Option<Ticket>,
+}
+
+impl<C> Place<C> {
+    pub(crate) fn id(&self) -> Id {
+        self.gate.id
+    }
+
+    pub(crate) fn weight(&self) -> u32 {
+        self.weight
+    }
+
+    /// The connection has handled the command. Who asked for a receipt is still to hear.
+    pub(crate) fn delivered(mut self) -> Option<Ticket> {
+        self.delivered = true;
+        self.ticket.take()
+    }
+}
+
+impl<C> Drop for Place<C> {
+    fn drop(&mut self) {
+        let gate = &*self.gate;
+        gate.waiting.fetch_sub(1, Ordering::Relaxed);
+        gate.waiting_bytes.fetch_sub(self.weight, Ordering::Relaxed);
+        gate.shared.let_go(self.weight);
+        if self.delivered {
+            return;
+        }
+        let mut queue = gate.shared.lock();
+        queue.dropped += 1;
+        let why = gate.why();
+        drop(queue);
+        if let Some(ticket) = self.ticket.take() {
+            ticket.complete(Outcome::Dropped(why));
+        }
+    }
+}
+
+/// What all handles of one worker share with its inbox.
+pub(crate) struct Shared<C> {
+    queue: Mutex<Queue<C>>,
+    life: Life,
+    capacity: usize,
+    weigh: fn(&C) -> usize,
+    commons: Option<Commons>,
+    clock: Option<Clock>,
+    /// Commands that wait anywhere in this worker, and their weight.
+    commands: AtomicUsize,
+    command_bytes: AtomicUsize,
+    /// As of the last round.
+    connections: AtomicUsize,
+    now: AtomicU64,
+    wake: Box<dyn Fn() + Send + Sync>,
+}
+
+pub(crate) struct Queue<C> {
+    pub(crate) orders: Vec<Order<C>>,
+    /// How many of the orders are commands. The others are bounded by their kind.
+    pub(crate) commands: usize,
+    /// Whether a wake was made, or is about to be, that no `take` has answered.
+    pub(crate) woken: bool,
+    pub(crate) dropped: u64,
+}
+
+/// What an inbox is made of, beside its wake.
+pub(crate) struct Setup<C> {
+    pub(crate) capacity: usize,
+    pub(crate) weigh: fn(&C) -> usize,
+    pub(crate) commons: Option<Commons>,
+    pub(crate) clock: Option<Clock>,
+}
+
+impl<C> Shared<C> {
+    pub(crate) fn new(setup: Setup<C>, wake: impl Fn() + Send + Sync + 'static) -> Shared<C> {
+        let Setup { capacity, weigh, commons, clock } = setup;
+        Shared {
+            queue: Mutex::new(Queue { orders: Vec::new(), commands: 0, woken: false, dropped: 0 }),
+            life: Life::new(),
+            capacity,
+            weigh,
+            commons,
+            clock,
+            commands: AtomicUsize::new(0),
+            command_bytes: AtomicUsize::new(0),
+            connections: AtomicUsize::new(0),
+            now: AtomicU64::new(0),
+            wake: Box::new(wake),
+        }
+    }
+
+    pub(crate) fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// Commands that wait anywhere in this worker, and their weight in bytes.
+    pub(crate) fn waiting(&self) -> (usize, usize) {
+        (self.commands.load(Ordering::Relaxed), self.command_bytes.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// What the worker's time is, on any thread; without a clock, what it was in its
+    /// last round.
+    pub(crate) fn now(&self) -> Time {
+        match &self.clock {
+            Some(clock) => clock(),
+            None => Time::from_nanos(self.now.load(Ordering::Relaxed)),
+        }
+    }
+
+    pub(crate) fn publish(&self, now: Time, connections: usize) {
+        self.now.store(now.as_nanos(), Ordering::Relaxed);
+        self.connections.store(connections, Ordering::Relaxed);
+    }
+
+    /// Counts what is about to wait, where the process has room for it.
+    fn hold(&self, weight: u32) -> bool {
+        if self.commons.as_ref().is_some_and(|commons| !commons.try_hold(weight as usize)) {
+            return false;
+        }
+        self.commands.fetch_add(1, Ordering::Relaxed);
+        self.command_bytes.fetch_add(weight as usize, Ordering::Relaxed);
+        true
+    }
+
+    fn let_go(&self, weight: u32) {
+        self.commands.fetch_sub(1, Ordering::Relaxed);
+        self.command_bytes.fetch_sub(weight as usize, Ordering::Relaxed);
+        if let Some(commons) = &self.commons {
+            commons.let_go(weight as usize);
+        }
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.life.is_closed()
+    }
+
+    pub(crate) fn shutdown(&self) {
+        self.order_once(&self.life, Stage::Closing, Order::Shutdown);
+    }
+
+    pub(crate) fn stop(&self) {
+        self.order_once(&self.life, Stage::Aborting, Order::Stop);
+    }
+
+    /// The worker is gone; what waited is for the caller to drop, without the lock: that
+    /// takes it to count, and may run a command's own `Drop`.
+    pub(crate) fn end(&self) -> Vec<Order<C>> {
+        let mut queue = self.lock();
+        self.life.advance(Stage::Closed);
+        mem::take(&mut queue.orders)
+    }
+
+    /// Never refused for lack of room: each stage is passed once.
+    fn order_once(&self, life: &Life, stage: Stage, order: Order<C>) {
+        let queue = self.lock();
+        if life.advance(stage) && !self.life.is_closed() {
+            self.push(queue, order);
+        }
+    }
+
+    /// Wakes for the first order only (FAULTS 67), and after the lock is free: the
+    /// worker that wakes up wants it next.
+    fn push(&self, mut queue: MutexGuard<'_, Queue<C>>, order: Order<C>) {
+        queue.orders.push(order);
+        let must_wake = !mem::replace(&mut queue.woken, true);
+        drop(queue);
+        if must_wake {
+            (self.wake)();
+        }
+    }
+
+    /// A poisoned lock is as good as a sound one: what is done under it is a few
+    /// assignments and one `push`, and none of them can panic half-way.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Queue<C>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How far something has come towards its end.
+///
+/// ```text
+///   Open ──▶ Closing ──▶ Aborting ──▶ Closed      (any may be skipped, none repeated)
+/// ```
+#[derive(Clone, Copy)]
+enum Stage {
+    Open,
+    /// The graceful end was ordered.
+    Closing,
+    /// The immediate end was ordered.
+    Aborting,
+    /// The owner is gone.
+    Closed,
+}
+
+/// A [`Stage`] that changes under the lock only, and can be looked at without it.
+struct Life(AtomicU8);
+
+impl Life {
+    fn new() -> Life {
+        Life(AtomicU8::new(Stage::Open as u8))
+    }
+
+    /// Whether this is news.
+    fn advance(&self, to: Stage) -> bool {
+        self.0.fetch_max(to as u8, Ordering::Relaxed) < to as u8
+    }
+
+    fn is_open(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == Stage::Open as u8
+    }
+
+    fn is_closed(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == Stage::Closed as u8
+    }
+}
