@@ -3,7 +3,11 @@
 //! The threads here end by themselves: each sends a fixed number of commands, and
 //! a worker that is not woken for ten seconds fails.
 
-use drywire_server::{Handle, Id, Inbox, Link, Order, Posted, Room, SendError, ServerHandle, Table};
+use drywire_core::Time;
+use drywire_server::{
+    Address, Dropped, Handle, Id, Inbox, Link, Order, Outcome, Posted, Receipt, Room, SendError, ServerHandle, Standing,
+    Table,
+};
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::error::Error;
@@ -23,14 +27,22 @@ struct Worker<C> {
 
 impl<C> Worker<C> {
     fn new(capacity: usize) -> Worker<C> {
+        Worker::weighing(capacity, |_| size_of::<C>())
+    }
+
+    fn weighing(capacity: usize, weigh: fn(&C) -> usize) -> Worker<C> {
         let wakes = Arc::new(AtomicUsize::new(0));
         let counter = wakes.clone();
-        let inbox = Inbox::new(capacity, move || _ = counter.fetch_add(1, Ordering::SeqCst));
+        let inbox = Inbox::weighing(capacity, weigh, move || _ = counter.fetch_add(1, Ordering::SeqCst));
         Worker { inbox, links: Table::new(), wakes }
     }
 
     fn connect(&mut self, capacity: u32) -> (Id, Handle<C>) {
-        let id = self.links.insert_with(|id| self.inbox.link(id, Room::commands(capacity))).unwrap();
+        self.connect_with(Room::commands(capacity))
+    }
+
+    fn connect_with(&mut self, room: Room) -> (Id, Handle<C>) {
+        let id = self.links.insert_with(|id| self.inbox.link(id, room)).unwrap();
         (id, self.links.get(id).unwrap().handle())
     }
 
@@ -531,4 +543,129 @@ fn fault_65_workers_that_flood_each_other_do_not_deadlock() {
     let thread = thread::spawn(move || play(&mut right, to_left, others));
     let refused = play(&mut left, to_right, servers);
     assert!(refused + thread.join().unwrap() > 0, "eight into four does not go");
+}
+
+/// What a command of this size takes of the bounds by bytes.
+fn weight_of<C>(worker: &mut Worker<C>, command: C) -> u32 {
+    let (_, handle) = worker.connect(1);
+    handle.send(command).unwrap();
+    let weight = handle.inspect().waiting_bytes;
+    drop(worker.take());
+    weight
+}
+
+#[test]
+fn fault_64_bytes_are_bounded_from_the_send_on_and_their_overhead_counts() {
+    let mut worker: Worker<Vec<u8>> = Worker::weighing(100, Vec::len);
+    let one = weight_of(&mut worker, vec![0; 100]);
+    assert!((100..300).contains(&one), "{one}");
+
+    let (_, handle) = worker.connect_with(Room { commands: 100, bytes: 3 * one });
+    for _ in 0..3 {
+        handle.send(vec![0; 100]).unwrap();
+    }
+    assert_eq!(handle.send(Vec::new()), Err(SendError::Full(Vec::new())), "its overhead does not fit");
+    assert_eq!(worker.inbox.waiting_bytes(), 3 * one as usize);
+    assert_eq!(worker.inbox.server_handle().inspect().commands, 3);
+
+    // Taken is not handled yet.
+    let mut orders = worker.take();
+    assert_eq!(handle.send(vec![0; 100]).map_err(SendError::into_command), Err(vec![0; 100]));
+    let Some(Order::Command(posted)) = orders.pop() else { panic!("{orders:?}") };
+    assert_eq!(posted.into_command().len(), 100);
+    handle.send(vec![0; 100]).unwrap();
+    drop(orders);
+    assert_eq!(worker.inbox.waiting_bytes(), one as usize);
+}
+
+#[test]
+fn fault_64_command_larger_than_the_bound_is_told_so() {
+    let mut worker: Worker<Vec<u8>> = Worker::weighing(100, Vec::len);
+    let one = weight_of(&mut worker, vec![0; 100]);
+    let (id, handle) = worker.connect_with(Room { commands: 100, bytes: one });
+    assert_eq!(handle.send(vec![0; 101]), Err(SendError::TooLarge(vec![0; 101])));
+    let link = worker.links.get(id).unwrap();
+    assert_eq!(link.post(vec![0; 101]).unwrap_err(), SendError::TooLarge(vec![0; 101]));
+    assert_eq!(handle.send(vec![0; 100]), Ok(()));
+    assert_eq!(handle.send(vec![0; 101]), Err(SendError::TooLarge(vec![0; 101])), "also when it is full");
+    handle.close();
+    assert_eq!(handle.send(vec![0; 101]), Err(SendError::Closed(vec![0; 101])), "the end is the better reason");
+}
+
+#[test]
+fn w2_receipt_says_what_became_of_the_command() {
+    let mut worker = Worker::new(100);
+    let (id, handle) = worker.connect(100);
+    let receipts: Vec<_> = (0..3).map(|n| handle.send_tracked(n).unwrap()).collect();
+    let mut orders = worker.take().into_iter();
+    let Some(Order::Command(first)) = orders.next() else { panic!("three were sent") };
+    assert_eq!(first.into_command(), 0);
+    drop(orders.next());
+    let third = orders.next();
+    let link = worker.links.remove(id).unwrap();
+    link.end(Dropped::Aborted, Time::ZERO);
+    drop(third);
+    let outcomes: Vec<_> = receipts.iter().map(Receipt::try_get).collect();
+    let expected = [Outcome::Written, Outcome::Dropped(Dropped::Displaced), Outcome::Dropped(Dropped::Aborted)];
+    assert_eq!(outcomes, expected.map(Some));
+    assert_eq!(handle.send_tracked(3).unwrap_err(), SendError::Closed(3));
+
+    let (_, handle) = worker.connect(100);
+    let receipt = handle.send_tracked(4).unwrap();
+    drop(worker);
+    assert_eq!(receipt.try_get(), Some(Outcome::Dropped(Dropped::WorkerGone)));
+}
+
+#[test]
+fn w2_inspection_says_how_the_connection_is_doing_and_how_it_was_left() {
+    let mut worker: Worker<u8> = Worker::new(100);
+    let second = |n: u64| Time::from_nanos(n * 1_000_000_000);
+    let peer: Address = "127.0.0.1:25".parse().unwrap();
+    let introduce = |id| worker.inbox.introduce(id, Room::commands(8), Some(peer.clone()), second(10));
+    let id = worker.links.insert_with(introduce).unwrap();
+    let handle = worker.links.get(id).unwrap().handle();
+    let server = worker.inbox.server_handle();
+    handle.set_tag(77);
+    handle.send(1).unwrap();
+    worker.inbox.publish(second(15), 3);
+    worker.links.get(id).unwrap().publish(1000, second(12), false);
+
+    let seen = handle.inspect();
+    assert_eq!((seen.standing, seen.tag, seen.peer), (Standing::Open, 77, Some(peer.clone())));
+    assert_eq!((seen.waiting_commands, seen.held_bytes), (1, 1000));
+    assert_eq!((seen.age, seen.quiet), (Duration::from_secs(5), Duration::from_secs(3)));
+    let all = server.inspect();
+    assert_eq!((all.is_running, all.connections, all.commands), (true, 3, 1));
+    assert_eq!(all.command_bytes, worker.inbox.waiting_bytes());
+
+    worker.links.get(id).unwrap().publish(1000, second(12), true);
+    assert_eq!(handle.inspect().standing, Standing::Closing, "it has begun to end by itself");
+    worker.links.remove(id).unwrap().end(Dropped::Closed, second(16));
+    drop(worker.take());
+    worker.inbox.publish(second(100), 0);
+    let left = handle.inspect();
+    assert_eq!((left.standing, left.tag, left.peer), (Standing::Closed, 77, Some(peer)));
+    assert_eq!((left.waiting_commands, left.waiting_bytes, left.held_bytes), (0, 0, 0));
+    assert_eq!(left.age, Duration::from_secs(6), "it grows no older");
+
+    let (_, other) = worker.connect(1);
+    other.close();
+    assert_eq!(other.inspect().standing, Standing::Closing, "it was asked to");
+    drop(worker);
+    assert_eq!((other.inspect().standing, server.inspect().is_running), (Standing::Closed, false));
+}
+
+#[test]
+fn send_without_a_receipt_allocates_for_none() {
+    let mut worker = Worker::new(64);
+    let (_, handle) = worker.connect(64);
+    let mut orders = Vec::new();
+    for _ in 0..2 {
+        (0..8).for_each(|n| handle.send(n).unwrap());
+        worker.inbox.take(&mut orders);
+        orders.clear();
+    }
+    let plain = allocation_counter::measure(|| handle.send(1).unwrap());
+    let tracked = allocation_counter::measure(|| drop(handle.send_tracked(1).unwrap()));
+    assert_eq!((plain.count_total, tracked.count_total), (0, 1));
 }

@@ -5,12 +5,16 @@
 //! deadlock, which shuttle reports with the schedule that leads to it.
 #![cfg(shuttle)]
 
-use drywire_server::{Handle, Inbox, Link, Order, SendError, Table};
+use drywire_core::Time;
+use drywire_server::{
+    Dropped, Group, Handle, Inbox, Link, Order, Outcome, Room, SendError, Sent, Share, Slow, Standing, Table,
+};
 use shuttle::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use shuttle::sync::{Condvar, Mutex};
 use shuttle::thread;
 use std::panic::catch_unwind;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Schedules of a scene: so many at random, so many with few but adverse switches.
 const RANDOM: usize = 10_000;
@@ -68,6 +72,13 @@ impl Command {
     }
 }
 
+/// For each member of a group.
+impl Clone for Command {
+    fn clone(&self) -> Command {
+        Command(self.0.clone(), self.1)
+    }
+}
+
 impl Drop for Command {
     fn drop(&mut self) {
         if !self.1 {
@@ -84,14 +95,14 @@ fn inbox<C: Send + 'static>(capacity: usize) -> (Inbox<C>, Arc<Bell>) {
 
 fn link<C>(inbox: &Inbox<C>, capacity: u32) -> Link<C> {
     let mut ids = Table::new();
-    inbox.link(ids.insert_with(|id| id).expect("the first fits"), capacity)
+    inbox.link(ids.insert_with(|id| id).expect("the first fits"), Room::commands(capacity))
 }
 
 /// Sends `n` and says how many were accepted.
 fn send_all(handle: &Handle<Command>, ends: &Arc<Ends>, n: usize) -> usize {
     let send = |_: &usize| match handle.send(Command::new(ends)) {
         Ok(()) => true,
-        Err(SendError::Full(command) | SendError::Closed(command)) => {
+        Err(SendError::Full(command) | SendError::TooLarge(command) | SendError::Closed(command)) => {
             command.seen();
             false
         }
@@ -114,10 +125,27 @@ fn work(inbox: &mut Inbox<Command>, bell: &Bell) -> (usize, usize) {
                     came += 1;
                 }
                 Order::Stop => return (came, takes),
+                Order::Group(share) => {
+                    for command in all(share) {
+                        command.seen();
+                        came += 1;
+                    }
+                }
                 Order::Close(_) | Order::Abort(_) | Order::Shutdown => {}
             }
         }
     }
+}
+
+/// Everything a share has; others may put more into it meanwhile.
+fn all<C>(share: Share<C>) -> Vec<C> {
+    let (mut got, mut rest) = (Vec::new(), Some(share));
+    while let Some(share) = rest {
+        let (next, left) = share.next();
+        got.extend(next.map(|posted| posted.into_command()));
+        rest = left;
+    }
+    got
 }
 
 #[test]
@@ -234,7 +262,7 @@ fn fault_73_close_and_abort_come_once_and_overtake_no_send() {
                 Order::Command(posted) => came.push(posted.into_command()),
                 Order::Close(_) => came.push(10),
                 Order::Abort(_) => came.push(11),
-                Order::Shutdown | Order::Stop => unreachable!("nobody asked"),
+                Order::Group(_) | Order::Shutdown | Order::Stop => unreachable!("nobody asked"),
             }
         }
         let commands: Vec<i32> = came.iter().copied().take_while(|n| *n < 10).collect();
@@ -309,7 +337,9 @@ fn shutdown_and_abort_of_a_worker_come_once_each() {
                 match order {
                     Order::Shutdown => shutdowns += 1,
                     Order::Stop => stops += 1,
-                    Order::Command(_) | Order::Close(_) | Order::Abort(_) => unreachable!("nobody asked"),
+                    Order::Command(_) | Order::Group(_) | Order::Close(_) | Order::Abort(_) => {
+                        unreachable!("nobody asked")
+                    }
                 }
             }
         }
@@ -320,6 +350,167 @@ fn shutdown_and_abort_of_a_worker_come_once_each() {
         assert!(orders.is_empty(), "{orders:?}");
         assert_eq!((shutdowns, stops), (1, 1));
     });
+}
+
+#[test]
+fn fault_66_receipt_is_completed_once_whoever_ends_first() {
+    explore(|| {
+        let (mut inbox, bell) = inbox(100);
+        let link = link(&inbox, 100);
+        let (handle, server) = (link.handle(), inbox.server_handle());
+        let sender = thread::spawn(move || {
+            let receipts: Vec<_> = (0..2).filter_map(|n| handle.send_tracked(n).ok()).collect();
+            server.abort();
+            // A receipt that is not completed hangs here.
+            receipts.iter().map(|receipt| receipt.wait(Duration::from_secs(1)).expect("completed")).collect::<Vec<_>>()
+        });
+        let (mut link, mut orders, mut written) = (Some(link), Vec::new(), 0);
+        let mut stops = false;
+        while !stops {
+            bell.wait();
+            inbox.take(&mut orders);
+            for order in orders.drain(..) {
+                match order {
+                    // One is written; then the connection ends.
+                    Order::Command(posted) => {
+                        if let Some(link) = link.take() {
+                            let _ = posted.into_command();
+                            written += 1;
+                            link.end(Dropped::Aborted, Time::ZERO);
+                        }
+                    }
+                    Order::Stop => stops = true,
+                    Order::Group(_) | Order::Close(_) | Order::Abort(_) | Order::Shutdown => unreachable!("nobody asked"),
+                }
+            }
+        }
+        drop(inbox);
+        let outcomes = sender.join().unwrap();
+        assert_eq!(outcomes.iter().filter(|outcome| **outcome == Outcome::Written).count(), written);
+        assert!(outcomes.iter().skip(1).all(|outcome| *outcome == Outcome::Dropped(Dropped::Aborted)));
+    });
+}
+
+#[test]
+fn fault_64_bytes_are_given_once_and_come_back() {
+    explore(|| {
+        let (mut inbox, _) = inbox::<u64>(100);
+        let mut ids = Table::new();
+        let first = inbox.link(ids.insert_with(|id| id).unwrap(), Room::commands(1)).handle();
+        let probe = inbox.link(ids.insert_with(|id| id).unwrap(), Room::commands(1));
+        assert!(first.send(0).is_err(), "its link is gone");
+        probe.handle().send(0).unwrap();
+        let one = probe.handle().inspect().waiting_bytes;
+        inbox.take(&mut Vec::new());
+        let link = inbox.link(ids.insert_with(|id| id).unwrap(), Room { commands: 100, bytes: 2 * one });
+        let senders = [link.handle(), link.handle()].map(|handle| {
+            thread::spawn(move || {
+                let accepted = (0..2).filter(|n| handle.send(*n).is_ok()).count();
+                assert!(handle.inspect().waiting_bytes <= 2 * one);
+                accepted
+            })
+        });
+        let mut orders = Vec::new();
+        inbox.take(&mut orders);
+        let came = orders.drain(..).count();
+        let accepted: usize = senders.map(|sender| sender.join().unwrap()).iter().sum();
+        assert!((2..=2 + came).contains(&accepted), "{accepted} accepted, {came} came");
+        inbox.take(&mut orders);
+        assert_eq!(came + orders.len(), accepted);
+        drop(orders);
+        assert_eq!((inbox.waiting_bytes(), inbox.server_handle().inspect().commands), (0, 0));
+        assert_eq!(inbox.dropped(), 1 + accepted as u64);
+    });
+}
+
+/// Two threads send to a group of two; one member ends meanwhile, one leaves and joins.
+fn group_scene(slow: Slow, bytes: u32) {
+    let (mut inbox, bell) = inbox(100);
+    let (stays, ends) = (link(&inbox, 100), link(&inbox, 100));
+    let (group, server, fates) = (Group::new(bytes, slow), inbox.server_handle(), Arc::new(Ends::default()));
+    let handles = [stays.handle(), ends.handle()];
+    handles.iter().for_each(|handle| assert!(group.join(handle)));
+    let worker = thread::spawn(move || {
+        let (came, _) = work(&mut inbox, &bell);
+        (inbox, came)
+    });
+    let senders = [0, 1].map(|thread| {
+        let (group, fates, handle) = (group.clone(), fates.clone(), handles[0].clone());
+        thread::spawn(move || {
+            let mut sum = Sent::default();
+            for _ in 0..2 {
+                sum += group.send(Command::new(&fates)).unwrap();
+                if thread == 0 && group.leave(&handle) {
+                    group.join(&handle);
+                }
+            }
+            sum
+        })
+    });
+    ends.end(Dropped::Failed, Time::ZERO);
+    assert_eq!(handles[1].inspect().standing, Standing::Closed);
+    let mut sum = Sent::default();
+    for sender in senders {
+        sum += sender.join().unwrap();
+    }
+    server.abort();
+    let (mut inbox, came) = worker.join().unwrap();
+    inbox.take(&mut Vec::new());
+    assert_eq!(sum.sent as u64, came as u64 + inbox.dropped(), "{sum:?}");
+    assert_eq!(inbox.waiting_bytes(), 0);
+    assert!(sum.dropped as u64 <= inbox.dropped());
+}
+
+#[test]
+fn fault_65_66_group_and_its_members_race() {
+    explore(|| group_scene(Slow::Skip, u32::MAX));
+}
+
+#[test]
+fn fault_65_66_group_that_drops_its_oldest_races_with_the_worker() {
+    explore(|| group_scene(Slow::DropOldest, 150));
+}
+
+#[test]
+fn fault_65_66_group_that_closes_the_slow_races_with_the_worker() {
+    explore(|| group_scene(Slow::Close, 150));
+}
+
+/// Two groups, two workers, everybody in both: nobody waits for another in a circle.
+#[test]
+fn fault_65_groups_and_workers_in_a_circle_do_not_deadlock() {
+    explore(|| {
+        let mut boxes = [inbox::<u32>(100).0, inbox::<u32>(100).0];
+        let links = [link(&boxes[0], 100), link(&boxes[1], 100)];
+        let groups = [Group::new(u32::MAX, Slow::DropOldest), Group::new(u32::MAX, Slow::Close)];
+        for group in &groups {
+            links.iter().for_each(|link| assert!(group.join(&link.handle())));
+        }
+        let threads = [0, 1].map(|n| {
+            let (groups, handle) = (groups.clone(), links[n].handle());
+            thread::spawn(move || {
+                let mut sent = groups[n].send(1).unwrap().sent;
+                groups[1 - n].leave(&handle);
+                sent += groups[1 - n].send(2).unwrap().sent;
+                sent
+            })
+        });
+        let mut came = take_shares(&mut boxes);
+        let sent: usize = threads.map(|thread| thread.join().unwrap()).iter().sum();
+        came += take_shares(&mut boxes);
+        assert_eq!(came, sent);
+    });
+}
+
+/// How many messages of groups came.
+fn take_shares(boxes: &mut [Inbox<u32>]) -> usize {
+    let mut orders = Vec::new();
+    boxes.iter_mut().for_each(|inbox| inbox.take(&mut orders));
+    let count = |order| match order {
+        Order::Group(share) => all(share).len(),
+        Order::Command(_) | Order::Close(_) | Order::Abort(_) | Order::Shutdown | Order::Stop => 0,
+    };
+    orders.into_iter().map(count).sum()
 }
 
 /// An inbox that remembers its wake before it has the command: a take in between

@@ -180,6 +180,7 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
             result
         } else {
             kind = LayerCallKind::Flush;
+            conn.io.gathered = false;
             conn.layer.flush(&mut wire).map(|()| 0)
         };
         let made = before - wire.room();
@@ -196,6 +197,7 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
             Ok(0) => Due::Nothing,
             Ok(n) => {
                 conn.io.encoded += n as u64;
+                conn.io.gathered = true;
                 if part.is_some() {
                     self.workspace.file.drain(..n);
                     let done = buffers.output.sent(n as u64);

@@ -39,7 +39,7 @@ impl<P: Protocol, L: Layer> Connection<P, L> {
                 return false;
             }
             if !L::TRANSPARENT {
-                if self.layer.is_owing() {
+                if self.io.gathered || self.layer.is_owing() {
                     return false;
                 }
                 mark.0 = Place::Wire(self.io.counters.sent + self.wire_ahead() as u64);

@@ -87,6 +87,8 @@ pub(crate) struct Io {
     /// Since when the peer could say its first word; [`Time::NEVER`] once it has.
     unheard_since: Time,
     pub(crate) write_blocked: bool,
+    /// Layers took bytes since they were last flushed, and may hold some back.
+    pub(crate) gathered: bool,
 }
 
 impl Io {
@@ -124,6 +126,7 @@ impl<P: Protocol, L: Layer> Connection<P, L> {
                 last_move: Time::ZERO,
                 unheard_since: Time::NEVER,
                 write_blocked: false,
+                gathered: false,
             },
             buffers: None,
             blocked: None,

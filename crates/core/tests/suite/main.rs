@@ -8,6 +8,7 @@ mod half_close;
 mod integers;
 mod layers;
 mod layers_held;
+mod marks;
 mod model;
 mod phases;
 mod reading;
