@@ -669,3 +669,20 @@ fn send_without_a_receipt_allocates_for_none() {
     let tracked = allocation_counter::measure(|| drop(handle.send_tracked(1).unwrap()));
     assert_eq!((plain.count_total, tracked.count_total), (0, 1));
 }
+
+/// Beside its entry in the table: what an idle connection with a handle costs.
+#[test]
+fn w2_handle_of_an_idle_connection_costs_at_most_128_bytes() {
+    let mut worker: Worker<Vec<u8>> = Worker::new(64);
+    worker.connect(64);
+    let inbox = &worker.inbox;
+    let id = Table::new().insert_with(|id| id).unwrap();
+    let mut kept = None;
+    let peer = || "[::1]:25".parse().ok();
+    let held = allocation_counter::measure(|| {
+        let link = inbox.introduce(id, Room { commands: 64, bytes: 1 << 20 }, peer(), Time::ZERO);
+        kept = Some((link.handle(), link));
+    });
+    println!("an idle connection with a handle holds {} bytes for it", held.bytes_current);
+    assert!(held.count_current == 1 && held.bytes_current <= 128, "{held:?}");
+}

@@ -5,7 +5,7 @@ use crate::harness::{PATIENCE, POLL2, Recorder, Served, connected, listening, pu
 use crate::peer::{connect, read_end, read_line, read_reset};
 use crate::talk::{Each, Heard, Talk};
 use drywire_core::{Connection, Reason};
-use drywire_driver_mio::{Config, Driver, Handle, SendError, Worker};
+use drywire_driver_mio::{Address, Config, Driver, Dropped, Handle, Outcome, Receipt, SendError, Standing, Worker};
 use std::convert::Infallible;
 use std::io::Write;
 use std::net::TcpStream;
@@ -239,4 +239,77 @@ fn commands_wait_for_room_and_none_is_lost() {
     assert!(got.chunks_exact(sent.len()).all(|chunk| chunk == sent));
     assert_eq!(app.report().reason, Reason::Requested);
     let _ = connect(address).write_all(b"the driver still listens\n");
+}
+
+/// Commands of 64 KiB, until one is refused; the peer reads none of it yet.
+fn until_full(handle: &Handle<Vec<u8>>) -> Vec<Receipt> {
+    let (mut receipts, mut last) = (Vec::new(), Instant::now());
+    while last.elapsed() < Duration::from_millis(300) {
+        match handle.send_tracked(vec![b'x'; 64 * 1024]) {
+            Ok(receipt) => {
+                receipts.push(receipt);
+                last = Instant::now();
+            }
+            Err(SendError::Full(_)) => thread::sleep(Duration::from_millis(1)),
+            Err(refused) => panic!("{refused:?}"),
+        }
+    }
+    receipts
+}
+
+#[test]
+fn w2_receipt_says_written_when_the_transport_has_taken_it_and_not_before() {
+    let (server, handles, _) = serve(Config::default());
+    let mut peer = server.connect();
+    let handle = handles.recv_timeout(PATIENCE).unwrap();
+    let receipts = until_full(&handle);
+    let written = receipts.iter().filter(|receipt| receipt.try_get().is_some()).count();
+    assert!(written > 0, "the first ones fit into the sockets");
+    assert!(receipts.len() - written >= 64, "{written} of {}: the rest waits for its peer", receipts.len());
+    assert!(receipts[..written].iter().all(|receipt| receipt.try_get() == Some(Outcome::Written)), "in order");
+    let seen = handle.inspect();
+    assert_eq!((seen.standing, &seen.peer), (Standing::Open, &Some(Address::Tcp(peer.local_addr().unwrap()))));
+    assert!(seen.waiting_commands > 0 && seen.held_bytes > 64 * 1024, "{seen:?}");
+    assert!(seen.age >= seen.quiet && seen.quiet >= Duration::from_millis(200), "{seen:?}");
+
+    let all = receipts.len() * 64 * 1024;
+    let reading = thread::spawn(move || {
+        let mut got = vec![0; all];
+        std::io::Read::read_exact(&mut peer, &mut got).unwrap();
+        peer
+    });
+    for receipt in &receipts {
+        assert_eq!(receipt.wait(PATIENCE), Some(Outcome::Written));
+    }
+    let _peer = reading.join().unwrap();
+    handle.close();
+}
+
+#[test]
+fn fault_66_every_receipt_is_completed_when_the_connection_is_cut() {
+    let (server, handles, reasons) = serve(Config::default());
+    let peer = server.connect();
+    let handle = handles.recv_timeout(PATIENCE).unwrap();
+    handle.set_tag(9);
+    let receipts = until_full(&handle);
+    handle.abort();
+    assert_eq!(reasons.recv_timeout(PATIENCE).unwrap(), Reason::Aborted);
+    let outcomes: Vec<_> = receipts.iter().map(|receipt| receipt.wait(PATIENCE).expect("completed")).collect();
+    let dropped = outcomes.iter().filter(|outcome| **outcome == Outcome::Dropped(Dropped::Aborted)).count();
+    let written = outcomes.iter().filter(|outcome| **outcome == Outcome::Written).count();
+    // Those that wait, the one that the connection holds, and what it had not written yet.
+    assert!(dropped >= 64 && written > 0 && dropped + written == outcomes.len(), "{outcomes:?}");
+    let left = handle.inspect();
+    assert_eq!((left.standing, left.waiting_commands, left.held_bytes, left.tag), (Standing::Closed, 0, 0, 9));
+    drop(peer);
+}
+
+#[test]
+fn w2_receipts_are_completed_when_the_worker_is_gone() {
+    let mut app = Recorder::new(|| Connection::new(Talk));
+    let (mut driver, id, _peer) = connected(Config::default(), &mut app);
+    let handle = driver.handle(id).unwrap();
+    let receipt = handle.send_tracked(b"never\n".to_vec()).unwrap();
+    drop(driver);
+    assert_eq!(receipt.try_get(), Some(Outcome::Dropped(Dropped::WorkerGone)));
 }

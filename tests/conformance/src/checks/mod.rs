@@ -111,6 +111,9 @@ macro_rules! every_check {
             commands::w2_commands_of_four_threads_arrive_in_order_exactly_once needs Commands, Shared;
             commands::fault_63_command_after_the_close_is_refused needs Commands, Shared;
             commands::fault_66_commands_that_race_with_the_close_arrive_in_order_or_not_at_all needs Commands, Shared;
+            commands::fault_64_flood_for_one_connection_is_refused_and_others_have_room needs Commands, Shared;
+            commands::fault_65_workers_that_are_flooded_across_do_not_stand_still needs Commands, Shared;
+            commands::fault_67_storm_of_wakes_is_over_with_the_storm needs Commands, Alone;
             callbacks::fault_59_panic_in_a_handler_ends_that_connection_alone needs Callbacks, Shared;
             callbacks::fault_59_panic_in_a_callback_ends_the_connection_it_is_about needs Callbacks, Shared;
             callbacks::fault_59_panic_in_accept_turns_that_peer_away needs Callbacks, Shared;
