@@ -87,11 +87,14 @@ fn w7_everybody_in_a_room_hears_everything_in_the_same_order() {
     }
     room[0].hear_until("user0: line 19 of 0");
     room[49].say("that is all");
-    let heard: Vec<Vec<String>> = room.iter_mut().map(|member| {
-        let mut said: Vec<String> = member.hear_until("user49: that is all");
-        said.retain(|line| line.contains(": line "));
-        said
-    }).collect();
+    let heard: Vec<Vec<String>> = room
+        .iter_mut()
+        .map(|member| {
+            let mut said: Vec<String> = member.hear_until("user49: that is all");
+            said.retain(|line| line.contains(": line "));
+            said
+        })
+        .collect();
     let last = &heard[49];
     // What the others said may have come behind the last word.
     for n in 0..5 {
@@ -147,7 +150,10 @@ fn w7_one_who_does_not_read_misses_the_oldest_and_others_notice_nothing() {
         while number(&talker.hear()) != Some((batch + 1) * BATCH - 1) {}
         let give_up = Instant::now() + PATIENCE;
         while heard.iter().any(|heard| heard.load(Ordering::Relaxed) < (batch + 1) * BATCH) {
-            assert!(Instant::now() < give_up && !listeners.iter().any(JoinHandle::is_finished) || batch + 1 == LINES / BATCH);
+            assert!(
+                Instant::now() < give_up && !listeners.iter().any(JoinHandle::is_finished)
+                    || batch + 1 == LINES / BATCH
+            );
             thread::yield_now();
         }
     }

@@ -1,13 +1,52 @@
-//! What a driver can be told.
+//! What a server or a driver can be told: the settings and their defaults. A method for
+//! each of them is in `config/build.rs`, what they may be in `config/validate.rs`, the same as a
+//! file in `config/file.rs`.
+
+mod build;
+#[cfg(feature = "toml")]
+mod file;
+mod listen;
+mod validate;
 
 use drywire_core::Limits;
+pub use listen::{Listen, ParseListenError};
 use std::path::PathBuf;
 use std::time::Duration;
+pub use validate::{ConfigError, ConfigErrors, Position};
 
 /// The settings of a server, or of one driver. Bounds of a connection are its own, in
 /// [`Limits`](drywire_core::Limits); [`Timeouts`] adds to them.
-#[derive(Clone, Debug)]
+///
+/// ```
+/// use drywire_server::{Config, Listen};
+/// use std::time::Duration;
+///
+/// let config = Config::new()
+///     .listen("127.0.0.1:2525".parse::<Listen>()?)
+///     .workers(4)
+///     .drain_timeout(Duration::from_secs(30));
+/// config.validate()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// With the feature `toml`, `Config::from_toml` reads the same from a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
+    /// Where a driver's `Server` listens. A `Driver` alone listens where it is told.
+    pub listen: Vec<Listen>,
+    /// Event loops of a driver's `Server`; each connection lives on one of them.
+    pub workers: usize,
+    /// Whether each worker has a listening socket of its own.
+    pub port_reuse: PortReuse,
+    /// Connections that may wait to be accepted, for each listening socket. The system cuts it
+    /// to its own bound.
+    pub backlog: u32,
+    /// How long a connection is silent before the system asks whether its peer is still there
+    /// (TCP keep-alive); `None` never asks. Of connections that are accepted. Units: whole seconds.
+    pub keep_alive: Option<Duration>,
+    /// Nothing written waits for the peer's acknowledgement of what went before (`TCP_NODELAY`).
+    /// Of connections that are accepted; those of ours never wait.
+    pub no_delay: bool,
     /// The directory files are opened beneath; without one every file is forbidden.
     pub root: Option<PathBuf>,
     /// What is added to the bounds of connections that are accepted.
@@ -43,6 +82,12 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Config {
         Config {
+            listen: Vec::new(),
+            workers: 1,
+            port_reuse: PortReuse::Auto,
+            backlog: 4096,
+            keep_alive: Some(Duration::from_secs(60)),
+            no_delay: true,
             root: None,
             timeouts: Timeouts::default(),
             max_connections: 65_536,
@@ -123,6 +168,24 @@ fn millis(timeout: Duration) -> u32 {
 /// An operator's 0 is a decision.
 fn or_never(n: u32) -> u32 {
     if n == 0 { Limits::NEVER } else { n }
+}
+
+/// Whether each worker listens with a socket of its own on the same port (`SO_REUSEPORT`).
+///
+/// With it the system deals out connections as they come, and a worker wakes up for its own
+/// only (FAULTS 23). But those in the queue of a busy worker wait for that worker, and are
+/// reset when it ends. Without it the first worker accepts, and deals connections out in turns,
+/// to the next one when one takes no more: each costs two more system calls, and wakes the first
+/// worker and the one it is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PortReuse {
+    /// Where the system has it: for TCP. Not for Unix sockets, nor for those that were inherited.
+    #[default]
+    Auto,
+    /// As `Auto`, and what cannot be reused is an error.
+    On,
+    /// Never.
+    Off,
 }
 
 /// What a panic in a protocol or in a callback ends (FAULTS 59).

@@ -21,6 +21,7 @@
 //! - [`handle`]: what any thread may ask of a connection or of the whole worker.
 //! - [`receipt`]: what became of one command.
 //! - [`group`]: many connections that are written to at once.
+//! - [`workers`]: all workers of one server, from any thread.
 //! - [`inbox`]: where a worker finds what was asked.
 
 pub mod accept;
@@ -42,12 +43,15 @@ mod sync;
 pub mod table;
 pub mod target;
 pub mod worker;
+pub mod workers;
 
 pub use accept::{ACCEPTS_PER_TURN, Backoff, Pause, Verdict, classify};
 pub use address::{Address, ParseAddressError};
 pub use application::{Accept, Application, Notice, Quiet, SourceEvent, Watch};
 pub use commons::Commons;
-pub use config::{Config, OnPanic, SystemCalls, Timeouts};
+pub use config::{
+    Config, ConfigError, ConfigErrors, Listen, OnPanic, ParseListenError, PortReuse, Position, SystemCalls, Timeouts,
+};
 pub use drain::{Cut, Drain, DrainReport, DrainStep, Request};
 pub use escape::{Escaped, escaped};
 pub use group::{Group, Sent, Share, Slow};
@@ -60,3 +64,4 @@ pub use receipt::{Dropped, Outcome, Receipt};
 pub use table::{Id, Table};
 pub use target::{ConnectError, Target};
 pub use worker::{Rounds, Worker};
+pub use workers::{WorkerGuard, Workers};

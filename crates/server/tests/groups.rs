@@ -1,7 +1,9 @@
 //! Groups: one message for many connections of several workers, slow members, members
 //! that come and go.
 
-use drywire_server::{Dropped, Group, Handle, Id, Inbox, Link, Order, Room, SendError, Sent, Share, Slow, Standing, Table};
+use drywire_server::{
+    Dropped, Group, Handle, Id, Inbox, Link, Order, Room, SendError, Sent, Share, Slow, Standing, Table,
+};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -340,10 +342,7 @@ fn fault_65_66_groups_across_workers_lose_and_double_nothing() {
     let mut workers = [Worker::<usize>::new(), Worker::new()];
     let handles: Vec<_> =
         (0..8).map(|n| workers[n % 2].connect_with(Room { commands: 16, bytes: u32::MAX }).1).collect();
-    let groups = [
-        Group::new(4 * weight(0_usize), Slow::DropOldest),
-        Group::new(4 * weight(0_usize), Slow::Skip),
-    ];
+    let groups = [Group::new(4 * weight(0_usize), Slow::DropOldest), Group::new(4 * weight(0_usize), Slow::Skip)];
     let senders: Vec<_> = (0..2)
         .map(|thread| {
             let (handles, groups) = (handles.clone(), groups.clone());

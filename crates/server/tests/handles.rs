@@ -5,8 +5,8 @@
 
 use drywire_core::Time;
 use drywire_server::{
-    Address, Dropped, Handle, Id, Inbox, Link, Order, Outcome, Posted, Receipt, Room, SendError, ServerHandle, Standing,
-    Table,
+    Address, Dropped, Handle, Id, Inbox, Link, Order, Outcome, Posted, Receipt, Room, SendError, ServerHandle,
+    Standing, Table,
 };
 use std::cell::Cell;
 use std::collections::HashMap;

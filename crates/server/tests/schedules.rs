@@ -380,7 +380,9 @@ fn fault_66_receipt_is_completed_once_whoever_ends_first() {
                         }
                     }
                     Order::Stop => stops = true,
-                    Order::Group(_) | Order::Close(_) | Order::Abort(_) | Order::Shutdown => unreachable!("nobody asked"),
+                    Order::Group(_) | Order::Close(_) | Order::Abort(_) | Order::Shutdown => {
+                        unreachable!("nobody asked")
+                    }
                 }
             }
         }

@@ -277,7 +277,10 @@ fn read(mut peers: Vec<(usize, TcpStream)>) -> Vec<(usize, Vec<u8>)> {
 }
 
 /// Connects, and finds out who is who by the addresses of both ends; handles tell the peer's.
-fn connect(addresses: &[SocketAddr], news: &Receiver<News>) -> (Vec<Target>, Vec<Arc<AtomicU64>>, Vec<(usize, TcpStream)>) {
+fn connect(
+    addresses: &[SocketAddr],
+    news: &Receiver<News>,
+) -> (Vec<Target>, Vec<Arc<AtomicU64>>, Vec<(usize, TcpStream)>) {
     let mut by_address = HashMap::new();
     let (mut targets, mut handled, mut peers) = (Vec::new(), Vec::new(), Vec::new());
     for n in 0..CONNECTIONS {
@@ -333,7 +336,8 @@ fn a_million_sends(start: Start) {
             Outcome::Dropped(_) => lost += 1,
         }
     }
-    let got: HashMap<usize, Vec<u8>> = readers.into_iter().flat_map(|reader| reader.join().expect("it reads")).collect();
+    let got: HashMap<usize, Vec<u8>> =
+        readers.into_iter().flat_map(|reader| reader.join().expect("it reads")).collect();
     servers.iter().for_each(ServerHandle::shutdown);
     workers.into_iter().for_each(|worker| worker.join().expect("no worker panics"));
 
