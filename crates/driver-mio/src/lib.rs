@@ -2,12 +2,14 @@
 //! per message.
 //!
 //! This crate knows sockets and files and nothing about any protocol; what to do
-//! with them the core's actions say. It installs no signal handler, and starts no thread
-//! but one for each name that is being looked up, four at most.
+//! with them the core's actions say. It installs no signal handler, and starts a thread only
+//! for the second worker of a [`Server`] and those after it, and for each name that is being
+//! looked up, four at most.
 //!
 //! - [`serve`]: a server on an address, until it is shut down.
 //! - [`connect`]: a client, until its connection ends.
 //! - [`drive`]: one stream that is open already, client or server.
+//! - [`Server`]: the same with several workers, a thread each.
 //! - [`Driver`]: all of that in pieces, for a loop of one's own.
 //!
 //! ```no_run
@@ -27,15 +29,18 @@ compile_error!("drywire-driver-mio serves Unix descriptors; it does not build fo
 mod driver;
 mod names;
 mod net;
+mod server;
 mod stream;
 
 pub use driver::{Driver, Worker};
 pub use drywire_server::{
-    Accept, Address, AddressError, Application, Commons, Config, ConnectError, Cut, DrainReport, Dropped, Group,
-    Handle, Id, Inspection, Interest, Notice, OnPanic, Outcome, Quiet, Receipt, SendError, Sent, ServerHandle, Slow,
-    SourceEvent, Standing, SystemCalls, Target, Timeouts, WorkerInspection,
+    Accept, Address, AddressError, Application, Commons, Config, ConfigErrors, ConnectError, Cut, DrainReport, Dropped,
+    Group, Handle, Id, Inspection, Interest, Listen, Notice, OnPanic, Outcome, PortReuse, Quiet, Receipt, SendError,
+    Sent, ServerHandle, Slow, SourceEvent, Standing, SystemCalls, Target, Timeouts, WorkerInspection, Workers,
 };
-pub use net::{ListenSocket, Mio, Watched};
+pub use drywire_unix::{ListenError, StartError};
+pub use net::{Listening, Mio, Watched};
+pub use server::Server;
 pub use stream::{Descriptor, Stream};
 
 use drywire_core::layer::Layer;

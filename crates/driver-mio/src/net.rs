@@ -7,8 +7,9 @@ use drywire_core::{
 };
 use drywire_server::io_error::blocked;
 use drywire_server::{Address, Clock, Config, Connecting, Id, Interest, Net, News, Release};
+use drywire_unix::Listener;
 use drywire_unix::files::{Files, sent};
-use drywire_unix::listener::{self, SocketFile};
+use drywire_unix::listener::{Acceptor, SocketOptions};
 use drywire_unix::socket::begin_to_connect;
 use mio::event::Event;
 use mio::unix::SourceFd;
@@ -27,6 +28,7 @@ pub struct Mio {
     pub(crate) waker: Arc<Waker>,
     pub(crate) names: Names,
     files: Files,
+    options: SocketOptions,
     epoch: Instant,
 }
 
@@ -38,7 +40,8 @@ impl Mio {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         let names = Names::new(waker.clone());
-        Ok(Mio { poll, waker, names, files: Files::new(config)?, epoch: Instant::now() })
+        let files = Files::new(config)?;
+        Ok(Mio { poll, waker, names, files, options: SocketOptions::of(config), epoch: Instant::now() })
     }
 }
 
@@ -53,8 +56,8 @@ pub(crate) fn news(event: &Event) -> News {
 impl Net for Mio {
     type Open = Stream;
     type Stream = Stream;
-    type Bound = ListenSocket;
-    type Listener = ListenSocket;
+    type Bound = Listener;
+    type Listener = Listening;
     type Source = Watched;
 
     fn now(&self) -> Time {
@@ -122,25 +125,28 @@ impl Net for Mio {
         self.files.len()
     }
 
-    fn listen(&mut self, id: Id, address: &Address) -> io::Result<ListenSocket> {
-        self.listen_on(id, listener::Listener::bind(address)?.into())
+    fn listen(&mut self, id: Id, address: &Address) -> io::Result<Listening> {
+        self.listen_on(id, Listener::bind(address, &self.options)?)
     }
 
-    fn listen_on(&mut self, id: Id, mut socket: ListenSocket) -> io::Result<ListenSocket> {
-        self.poll.registry().register(&mut socket.socket, Token(id.to_token()), mio::Interest::READABLE)?;
-        Ok(socket)
+    fn listen_on(&mut self, id: Id, socket: Listener) -> io::Result<Listening> {
+        let Listener { fd, acceptor } = socket.with(&self.options);
+        let mut socket = Receiver::from(fd);
+        self.poll.registry().register(&mut socket, Token(id.to_token()), mio::Interest::READABLE)?;
+        Ok(Listening { socket, acceptor })
     }
 
-    fn accept(&mut self, listener: &mut ListenSocket) -> io::Result<(Stream, Address)> {
-        let (fd, peer) = listener.socket.try_io(|| listener::accept(listener.socket.as_fd()))?;
+    fn accept(&mut self, listener: &mut Listening) -> io::Result<(Stream, Address)> {
+        let Listening { socket, acceptor } = listener;
+        let (fd, peer) = socket.try_io(|| acceptor.accept(socket.as_fd()))?;
         Ok((Stream::from_socket(fd, &peer), peer))
     }
 
-    fn local_address(&self, listener: &ListenSocket) -> Option<Address> {
-        listener::local_address(listener.socket.as_fd())
+    fn local_address(&self, listener: &Listening) -> Option<Address> {
+        listener.acceptor.local_address(listener.socket.as_fd())
     }
 
-    fn release_listener(&mut self, mut listener: ListenSocket) {
+    fn release_listener(&mut self, mut listener: Listening) {
         let _ = self.poll.registry().deregister(&mut listener.socket);
     }
 
@@ -190,30 +196,12 @@ fn in_mio(interest: Interest) -> mio::Interest {
     }
 }
 
-/// A listening socket of any kind.
+/// A registered listening socket.
 #[derive(Debug)]
-pub struct ListenSocket {
+pub struct Listening {
     // mio's pipes are plain descriptors to it.
     socket: Receiver,
-    _file: Option<SocketFile>,
-}
-
-impl From<listener::Listener> for ListenSocket {
-    fn from(listener: listener::Listener) -> ListenSocket {
-        ListenSocket { socket: Receiver::from(listener.fd), _file: listener.file }
-    }
-}
-
-impl From<std::net::TcpListener> for ListenSocket {
-    fn from(socket: std::net::TcpListener) -> ListenSocket {
-        listener::Listener::from(socket).into()
-    }
-}
-
-impl From<std::os::unix::net::UnixListener> for ListenSocket {
-    fn from(socket: std::os::unix::net::UnixListener) -> ListenSocket {
-        listener::Listener::from(socket).into()
-    }
+    acceptor: Acceptor,
 }
 
 /// A descriptor of somebody else.

@@ -9,6 +9,7 @@
 //! - [`serve`]: a server on an address, until it is shut down.
 //! - [`connect`]: a client, until its connection ends.
 //! - [`drive`]: one stream that is open already, client or server.
+//! - [`Server`]: the same with several workers, a task each.
 //! - [`Driver`]: all of that in pieces.
 //!
 //! ```no_run

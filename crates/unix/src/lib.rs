@@ -7,6 +7,7 @@
 //! - [`socket`]: the calls on a stream.
 //! - [`listener`]: sockets that others connect to.
 //! - [`lookup`]: names, by the system's resolver.
+//! - [`start`]: why a server does not start.
 
 #[cfg(not(unix))]
 compile_error!("drywire-unix serves Unix descriptors; it does not build for other systems");
@@ -16,7 +17,9 @@ pub mod futures;
 pub mod listener;
 pub mod lookup;
 pub mod socket;
+pub mod start;
 
 pub use files::Files;
-pub use listener::Listener;
+pub use listener::{ListenError, Listener};
 pub use lookup::Lookup;
+pub use start::StartError;

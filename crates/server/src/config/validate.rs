@@ -9,9 +9,8 @@ use thiserror::Error;
 /// More event loops than any machine has cores, and few enough to start.
 const MOST_WORKERS: usize = 1024;
 
-/// What a Unix socket's address has room for on every system we know (`sun_path` with its NUL
-/// has 104 bytes on BSD, 108 on Linux).
-const LONGEST_PATH: usize = 103;
+/// What a Unix socket's address has room for on Linux: 108 bytes with a NUL.
+const LONGEST_PATH: usize = 107;
 
 /// Deadlines are kept in milliseconds of 32 bits.
 const LONGEST_TIMEOUT: Duration = Duration::from_millis(u32::MAX as u64 - 1);

@@ -1,7 +1,7 @@
 //! What a driver's crate offers, the same for every runtime.
 
 /// Makes the public part of a driver's crate from its [`Reactor`](crate::futures::Reactor):
-/// the types `Stream`, `Net`, `Worker` and `Driver`, the functions `serve`, `connect`
+/// the types `Stream`, `Net`, `Worker`, `Driver` and `Server`, the functions `serve`, `connect`
 /// and `drive`, and the names of drywire-server that go with them. `Stream` is to be the reactor's
 /// [`Open`](crate::futures::Reactor::Open); conversions from the runtime's own streams
 /// are the crate's to add.
@@ -9,9 +9,10 @@
 macro_rules! driver_on {
     ($reactor:ty) => {
         pub use $crate::futures::api::{
-            Accept, Address, AddressError, Application, Commons, Config, ConnectError, Cut, DrainReport, Dropped,
-            Group, Handle, Id, Inspection, Interest, Notice, OnPanic, Outcome, Quiet, Receipt, SendError, Sent,
-            ServerHandle, Slow, SourceEvent, Standing, SystemCalls, Target, Timeouts, WorkerInspection,
+            Accept, Address, AddressError, Application, Commons, Config, ConfigErrors, ConnectError, Cut, DrainReport,
+            Dropped, Group, Handle, Id, Inspection, Interest, Listen, ListenError, Notice, OnPanic, Outcome, PortReuse,
+            Quiet, Receipt, SendError, Sent, ServerHandle, Slow, SourceEvent, Standing, StartError, SystemCalls,
+            Target, Timeouts, WorkerInspection, Workers,
         };
 
         /// Sockets, descriptors and files on this runtime: what an application for this
@@ -23,6 +24,9 @@ macro_rules! driver_on {
 
         /// Runs connections of one protocol in one task.
         pub type Driver<P, L = ()> = $crate::futures::Driver<P, L, $reactor>;
+
+        /// Runs several workers, a task each.
+        pub type Server<P, L = ()> = $crate::futures::Server<P, L, $reactor>;
 
         /// Listens on `address` and serves whoever connects, until the worker is shut down.
         ///
@@ -125,11 +129,12 @@ macro_rules! driver_on {
     };
 }
 
+pub use crate::{ListenError, StartError};
 pub use drywire_core::{CloseReport, Connection, Protocol, layer};
 pub use drywire_server::{
-    Accept, Address, AddressError, Application, Commons, Config, ConnectError, Cut, DrainReport, Dropped, Group,
-    Handle, Id, Inspection, Interest, Notice, OnPanic, Outcome, Quiet, Receipt, SendError, Sent, ServerHandle, Slow,
-    SourceEvent, Standing, SystemCalls, Target, Timeouts, Worker, WorkerInspection,
+    Accept, Address, AddressError, Application, Commons, Config, ConfigErrors, ConnectError, Cut, DrainReport, Dropped,
+    Group, Handle, Id, Inspection, Interest, Listen, Notice, OnPanic, Outcome, PortReuse, Quiet, Receipt, SendError,
+    Sent, ServerHandle, Slow, SourceEvent, Standing, SystemCalls, Target, Timeouts, Worker, WorkerInspection, Workers,
 };
 pub use std::os::fd::OwnedFd;
 pub use std::os::unix::net as std_unix;

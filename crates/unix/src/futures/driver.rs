@@ -17,9 +17,7 @@ use std::task::{Context, Poll};
 /// Runs connections of one protocol, their listeners, and descriptors of others, in
 /// one task. What it does beside waiting is the [`Worker`] it stands for.
 ///
-/// One task is one core at a time. For more of them, run a driver in each of several
-/// tasks, and give each a duplicate of the listening socket
-/// ([`listen_on`](Worker::listen_on)).
+/// One task is one core at a time. For more of them there is [`Server`](super::Server).
 ///
 /// *Guaranteed*: its futures may be dropped at any await and made again; nothing is
 /// lost, because all state is here.
@@ -226,15 +224,15 @@ where
 
 /// A driver that closes and reports its connections when it is dropped, however
 /// far its future came; except while a panic unwinds, when they are only closed.
-struct Ending<'a, P, L, R, A>
+pub(super) struct Ending<'a, P, L, R, A>
 where
     P: Protocol<Error: fmt::Display>,
     L: Layer,
     R: Reactor,
     A: Application<Sockets<R>, P, L>,
 {
-    driver: Driver<P, L, R>,
-    application: &'a mut A,
+    pub(super) driver: Driver<P, L, R>,
+    pub(super) application: &'a mut A,
 }
 
 impl<P, L, R, A> Ending<'_, P, L, R, A>

@@ -11,6 +11,7 @@ pub mod api;
 mod bell;
 mod driver;
 mod reactor;
+mod server;
 mod sockets;
 mod wire;
 
@@ -18,4 +19,5 @@ pub use bell::Bell;
 pub use driver::{Driver, connect, drive, serve};
 pub use drywire_server::Clock;
 pub use reactor::{Direction, Reactor};
-pub use sockets::{Socket, Sockets, Watched};
+pub use server::{Server, ServerWorker};
+pub use sockets::{Listening, Socket, Sockets, Watched};

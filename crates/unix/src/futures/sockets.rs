@@ -4,7 +4,7 @@ use super::bell::{Bell, Opened, Resolved};
 use super::reactor::{Direction, Reactor};
 use super::wire::Wire;
 use crate::files::Files;
-use crate::listener::{self, Listener, SocketFile};
+use crate::listener::{Acceptor, Listener, SocketOptions};
 use crate::lookup::Lookup;
 use crate::socket;
 use drywire_core::{FileError, FileId, Time, Transport, TransportError, Wait};
@@ -23,6 +23,7 @@ pub struct Sockets<R> {
     pub(super) reactor: R,
     pub(super) bell: Arc<Bell>,
     pub(super) files: Files,
+    options: SocketOptions,
 }
 
 /// A registered descriptor, and who is woken when it is ready.
@@ -34,8 +35,13 @@ pub struct Socket<Io> {
     pub(super) ends_later: bool,
     /// Calls are made whatever the reactor knows, until the turn is over.
     insists: bool,
-    /// Removed when the socket is dropped.
-    _file: Option<SocketFile>,
+}
+
+/// A registered listening socket.
+#[derive(Debug)]
+pub struct Listening<Io> {
+    socket: Socket<Io>,
+    acceptor: Acceptor,
 }
 
 /// A descriptor of somebody else.
@@ -68,7 +74,7 @@ impl<Io: AsFd> Socket<Io> {
 
 impl<R: Reactor> Sockets<R> {
     pub(super) fn new(reactor: R, config: &Config) -> io::Result<Sockets<R>> {
-        Ok(Sockets { reactor, bell: Arc::default(), files: Files::new(config)? })
+        Ok(Sockets { reactor, bell: Arc::default(), files: Files::new(config)?, options: SocketOptions::of(config) })
     }
 
     /// The answer of a thread that opened a file: its length, now that we have it.
@@ -82,13 +88,7 @@ impl<R: Reactor> Sockets<R> {
     }
 
     fn socket(&self, id: Id, fd: OwnedFd) -> io::Result<Socket<R::Io>> {
-        Ok(Socket {
-            io: self.reactor.register(fd)?,
-            waker: self.bell.waker(id),
-            ends_later: false,
-            insists: false,
-            _file: None,
-        })
+        Ok(Socket { io: self.reactor.register(fd)?, waker: self.bell.waker(id), ends_later: false, insists: false })
     }
 
     /// Asks to be woken; true when it may be ready already.
@@ -111,7 +111,7 @@ impl<R: Reactor> Net for Sockets<R> {
     type Open = R::Open;
     type Stream = Socket<R::Io>;
     type Bound = Listener;
-    type Listener = Socket<R::Io>;
+    type Listener = Listening<R::Io>;
     type Source = Watched<R::Io>;
 
     fn now(&self) -> Time {
@@ -183,29 +183,31 @@ impl<R: Reactor> Net for Sockets<R> {
         self.files.len()
     }
 
-    fn listen(&mut self, id: Id, address: &Address) -> io::Result<Socket<R::Io>> {
-        self.listen_on(id, Listener::bind(address)?)
+    fn listen(&mut self, id: Id, address: &Address) -> io::Result<Listening<R::Io>> {
+        self.listen_on(id, Listener::bind(address, &self.options)?)
     }
 
-    fn listen_on(&mut self, id: Id, socket: Listener) -> io::Result<Socket<R::Io>> {
-        let listener = Socket { _file: socket.file, ..self.socket(id, socket.fd)? };
-        self.ask_for(&listener, Interest::READABLE);
-        Ok(listener)
+    fn listen_on(&mut self, id: Id, socket: Listener) -> io::Result<Listening<R::Io>> {
+        let Listener { fd, acceptor } = socket.with(&self.options);
+        let socket = self.socket(id, fd)?;
+        self.ask_for(&socket, Interest::READABLE);
+        Ok(Listening { socket, acceptor })
     }
 
-    fn accept(&mut self, listener: &mut Socket<R::Io>) -> io::Result<(R::Open, Address)> {
-        let accepted = self.reactor.attempt(&listener.io, Direction::Read, listener::accept);
+    fn accept(&mut self, listener: &mut Listening<R::Io>) -> io::Result<(R::Open, Address)> {
+        let Listening { socket, acceptor } = listener;
+        let accepted = self.reactor.attempt(&socket.io, Direction::Read, |fd| acceptor.accept(fd));
         if accepted.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
-            self.ask_for(listener, Interest::READABLE);
+            self.ask_for(socket, Interest::READABLE);
         }
         accepted.map(|(fd, peer)| (fd.into(), peer))
     }
 
-    fn local_address(&self, listener: &Socket<R::Io>) -> Option<Address> {
-        listener::local_address(listener.io.as_fd())
+    fn local_address(&self, listener: &Listening<R::Io>) -> Option<Address> {
+        listener.acceptor.local_address(listener.socket.io.as_fd())
     }
 
-    fn release_listener(&mut self, listener: Socket<R::Io>) {
+    fn release_listener(&mut self, listener: Listening<R::Io>) {
         drop(listener);
     }
 
