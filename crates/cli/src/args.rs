@@ -5,7 +5,7 @@ use crate::record::{Changes, bytes};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueEnum};
 use drywire_core::record::Keep;
-use drywire_driver_mio::{Address, Target};
+use drywire_driver_mio::{Address, Listen, Target};
 use std::ffi::OsString;
 use std::fmt;
 use std::ops::Range;
@@ -25,13 +25,15 @@ pub(crate) struct Args {
 }
 
 const EXIT_STATUS: &str = "Exit status: 0 when it did what it was told, 1 after a failure, 2 for a wrong command line,\n\
-    3 when the drivers of a demo or a replay differ, a recording is damaged, or a simulated world fails,\n\
+    3 when the drivers of a demo or a replay differ, a recording is damaged, a simulated world fails,\n\
+    or a configuration is wrong,\n\
     128 and the signal's number when one ended a demo.";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Demo(Demo),
     Serve(Serve),
+    Check(Check),
     Connect(Connect),
     Sim(Sim),
     Replay(Replay),
@@ -68,7 +70,7 @@ impl Demo {
 
 /// Serves a protocol until it is stopped.
 ///
-/// Prints the address it listens on as the only line on standard output.
+/// Prints the addresses it listens on, a line each, and nothing else on standard output.
 ///
 /// SIGINT (Ctrl-C) and SIGTERM stop it: nobody new is let in, connections get what
 /// they are owed until the drain timeout, and what is open then is cut. Each that
@@ -78,9 +80,18 @@ pub(crate) struct Serve {
     /// What to speak
     pub(crate) protocol: Protocol,
     // As `help`: rustdoc would take the IPv6 address for a link.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:2525")]
-    #[arg(help = "Where to listen: IP:PORT, as 127.0.0.1:2525 or [::1]:2525 (port 0 picks a free one), or unix:PATH")]
-    pub(crate) listen: Address,
+    #[arg(long, value_name = "ADDR")]
+    #[arg(
+        help = "Where to listen: IP:PORT, as 127.0.0.1:2525 or [::1]:2525 (port 0 picks a free one), unix:PATH, or \
+                  systemd:NAME for sockets that systemd has opened; may be given again [default: 127.0.0.1:2525]"
+    )]
+    pub(crate) listen: Vec<Listen>,
+    /// Take the settings from this file; an option given here counts instead of what the file says
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Event loops; each connection lives on one of them [default: 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) workers: Option<u16>,
     /// The directory that dialog serves files from [default: the current directory]
     #[arg(long, value_name = "DIR")]
     pub(crate) root: Option<PathBuf>,
@@ -88,11 +99,11 @@ pub(crate) struct Serve {
     #[arg(long, value_enum, default_value_t = Driver::Mio)]
     pub(crate) driver: Driver,
     /// Close a connection on which nothing moves for this long: 30s, 5min, …, or none
-    #[arg(long, value_name = "DURATION", default_value = "none", value_parser = idle_ms)]
-    pub(crate) idle_timeout: u32,
-    /// When stopped, wait this long for connections that are owed something: 0, 30s, …, or none for no end
-    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
-    pub(crate) drain_timeout: Duration,
+    #[arg(long, value_name = "DURATION", value_parser = idle_ms)]
+    pub(crate) idle_timeout: Option<u32>,
+    /// When stopped, wait this long for connections that are owed something: 0, 30s, …, or none for no end [default: 10s]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(crate) drain_timeout: Option<Duration>,
     /// Record every connection into this directory, a file each: what its peer sent, and all that came of it
     #[arg(long, value_name = "DIR")]
     pub(crate) record: Option<PathBuf>,
@@ -108,6 +119,17 @@ pub(crate) struct Serve {
     /// Blank the rest of each line that begins with this, as "PASS "; may be given again
     #[arg(long, value_name = "PREFIX", value_parser = clap::builder::NonEmptyStringValueParser::new(), requires = "record")]
     pub(crate) record_mask: Vec<String>,
+}
+
+/// Says what is wrong in a configuration, by line, or what it would run.
+///
+/// Standard output has a line for each mistake, as drywire.toml:12:9: ..., and the exit
+/// status is 3 then. Nothing is opened and nobody is served.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Check {
+    /// The configuration, a file in TOML
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -133,9 +155,9 @@ impl Protocol {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Driver {
-    /// mio, on this thread
+    /// mio, a thread for each worker
     Mio,
-    /// tokio's current-thread runtime
+    /// tokio, a task for each worker
     Tokio,
     /// async-io, the reactor of smol
     Smol,

@@ -1,13 +1,16 @@
 //! `drywire`: serves protocols, and talks to servers, from a command line.
 //!
 //! Here: from arguments to an exit status. What can be typed is in `args`, what
-//! it does in `demo`, `serve`, `connect`, `record` and `sim`; which driver runs it in `run`.
+//! it does in `demo`, `serve`, `check`, `connect`, `record` and `sim`; which driver runs it in `run`, and
+//! with several workers in `crew`.
 //!
 //! Standard output is for data alone: the bound address, the bytes received.
 //! Everything said to a person goes to standard error.
 
 mod args;
+mod check;
 mod connect;
+mod crew;
 mod demo;
 mod record;
 mod relay;
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
             }
             serve::run(&args).map(done).map_err(Box::from)
         }
+        Command::Check(args) => check::run(&args).map_err(Box::from),
         Command::Connect(args) => connect::run(&args).map(done).map_err(Box::from),
         Command::Sim(args) => sim::run(&args).map_err(Box::from),
         Command::Replay(args) => record::replay::run(&args).map_err(Box::from),

@@ -1,25 +1,34 @@
-//! `drywire serve`: one protocol on one address, until a signal.
+//! `drywire serve`: one protocol, on as many workers as one likes, until a signal.
 
 use crate::args::{Protocol, Serve};
-use crate::record::{Recorder, ShelfError};
-use crate::run::{self, Service};
+use crate::check::{self, FileError};
+use crate::crew::{self, Crew};
+use crate::record::{Recorder, Recording, ShelfError};
 use crate::{say, signals};
 use drywire_core::record::Record;
-use drywire_core::{Connection, Limits};
+use drywire_core::{CloseReport, Connection, Limits};
+use drywire_driver_mio::StartError;
 use drywire_protocols::{ByteEcho, Dialog, LineEcho};
 use drywire_server::{
-    Address, AddressError, Application, Config, DrainReport, Id, Interest, Net, Notice, SourceEvent, Worker,
+    Address, Application, Config, DrainReport, Id, Interest, Net, Notice, SourceEvent, Worker, Workers,
 };
 use std::fmt;
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use thiserror::Error;
+
+const DEFAULT_ADDRESS: ([u8; 4], u16) = ([127, 0, 0, 1], 2525);
 
 #[derive(Debug, Error)]
 pub(crate) enum ServeError {
     #[error("{0}")]
-    Address(#[from] AddressError),
+    Start(#[from] StartError),
+    #[error("{0}")]
+    Config(#[from] FileError),
     #[error("cannot serve files from {}: {source}; name a directory that exists with --root", .path.display())]
     Root { path: PathBuf, source: io::Error },
     #[error("cannot print the address: {0}")]
@@ -33,151 +42,250 @@ pub(crate) enum ServeError {
 }
 
 pub(crate) fn run(args: &Serve) -> Result<(), ServeError> {
+    let config = settings(args)?;
     match args.protocol {
-        Protocol::ByteEcho => serve(args, None, || ByteEcho, "anything"),
-        Protocol::LineEcho => serve(args, None, || LineEcho, "a line, and  quit  at the end"),
+        Protocol::ByteEcho => serve(args, config, || ByteEcho, "anything"),
+        Protocol::LineEcho => serve(args, config, || LineEcho, "a line, and  quit  at the end"),
         Protocol::Dialog => {
-            let root = open_root(args.root.as_deref().unwrap_or(Path::new(".")))?;
+            let root = config.root.as_deref().expect("the dialog has one");
             say(format_args!("serving the files below {}", root.display()));
-            let request = first_request(&root);
-            serve(args, Some(root), Dialog::new, &request)
+            let request = first_request(root);
+            serve(args, config, Dialog::new, &request)
         }
     }
 }
 
 /// `try_it`: what to type first.
-fn serve<P, F>(args: &Serve, root: Option<PathBuf>, protocol: F, try_it: &str) -> Result<(), ServeError>
+fn serve<P, F>(args: &Serve, config: Config, protocol: F, try_it: &str) -> Result<(), ServeError>
 where
     P: Recorded,
-    F: FnMut() -> P,
+    F: Fn() -> P + Clone + Send + 'static,
 {
-    let recorder = Recorder::new(args, root.as_deref())?;
-    let config = Config { root, drain_timeout: args.drain_timeout, ..Config::default() };
-    let mut server = Server::new(args, protocol, try_it, recorder);
-    let result = run::run(args.driver, config, &mut server);
-    server.finish(result)
+    let recorder = Recorder::new(args, config.root.as_deref())?;
+    let all = Arc::new(All { drain_timeout: config.drain_timeout, ..All::default() });
+    let mut site = Site { protocol, limits: limits::<P>(args), recorder, all, try_it };
+    let result = crew::run(args.driver, config, &mut site);
+    site.finish(result)
 }
 
-/// What a protocol has to be so that it can be served, and recorded.
-trait Recorded: drywire_core::Protocol<Event: fmt::Debug, Command: Record, Error: fmt::Display + fmt::Debug> {}
+/// What the file says, and what was typed counts instead.
+fn settings(args: &Serve) -> Result<Config, ServeError> {
+    let mut config = match &args.config {
+        Some(file) => check::read(file)?,
+        None => Config::new(),
+    };
+    if !args.listen.is_empty() {
+        config.listen.clone_from(&args.listen);
+    }
+    if config.listen.is_empty() {
+        config.listen.push(SocketAddr::from(DEFAULT_ADDRESS).into());
+    }
+    if let Some(workers) = args.workers {
+        config.workers = workers.into();
+    }
+    if let Some(timeout) = args.drain_timeout {
+        config.drain_timeout = timeout;
+    }
+    if let Some(ms) = args.idle_timeout {
+        config.timeouts.idle = Some(Duration::from_millis(ms.into()));
+    }
+    match args.protocol {
+        // They serve no files, whatever the file says.
+        Protocol::ByteEcho | Protocol::LineEcho => config.root = None,
+        Protocol::Dialog => {
+            let root = args.root.clone().or(config.root).unwrap_or_else(|| ".".into());
+            config.root = Some(open_root(&root)?);
+        }
+    }
+    Ok(config)
+}
 
-impl<P: drywire_core::Protocol<Event: fmt::Debug, Command: Record, Error: fmt::Display + fmt::Debug>> Recorded for P {}
+fn limits<P: drywire_core::Protocol>(args: &Serve) -> Limits {
+    match args.idle_timeout {
+        None => P::LIMITS,
+        Some(0) => Limits { idle_ms: 0, ..P::LIMITS },
+        // A peer that takes nothing is one on which nothing moves, whatever it is owed.
+        Some(idle_ms) => Limits { idle_ms, stall_ms: idle_ms.min(P::LIMITS.stall_ms), ..P::LIMITS },
+    }
+}
 
-struct Server<'a, F> {
+/// What a protocol has to be so that it can be served by several workers, and recorded.
+trait Recorded:
+    drywire_core::Protocol<Event: fmt::Debug + Send, Command: Record + Send, Error: fmt::Display + fmt::Debug + Send>
+    + Send
+    + 'static
+{
+}
+
+impl<P> Recorded for P where
+    P: drywire_core::Protocol<
+            Event: fmt::Debug + Send,
+            Command: Record + Send,
+            Error: fmt::Display + fmt::Debug + Send,
+        > + Send
+        + 'static
+{
+}
+
+/// The server as a whole.
+struct Site<'a, F, C> {
     protocol: F,
-    listen: &'a Address,
-    try_it: &'a str,
     limits: Limits,
-    drain_timeout: Duration,
     recorder: Recorder,
-    stop: Stop,
+    all: Arc<All<C>>,
+    try_it: &'a str,
+}
+
+/// What its workers share.
+struct All<C> {
+    drain_timeout: Duration,
+    workers: OnceLock<Workers<C>>,
+    /// Connections that are open.
+    open: AtomicUsize,
+    is_stopping: AtomicBool,
+    /// There is nothing left to listen on: why.
+    failed: OnceLock<String>,
+}
+
+impl<C> Default for All<C> {
+    fn default() -> All<C> {
+        All {
+            drain_timeout: Duration::ZERO,
+            workers: OnceLock::new(),
+            open: AtomicUsize::new(0),
+            is_stopping: AtomicBool::new(false),
+            failed: OnceLock::new(),
+        }
+    }
+}
+
+impl<C> All<C> {
+    fn workers(&self) -> &Workers<C> {
+        self.workers.get().expect("it has started")
+    }
+
+    /// The first signal drains, the second ends the drain (FAULTS 57).
+    fn on_signals(&self, signals: usize) {
+        let first = !self.is_stopping.swap(true, Ordering::Relaxed);
+        if signals > 1 || !first {
+            return self.workers().abort();
+        }
+        let open = self.open.load(Ordering::Relaxed);
+        if open > 0 && !self.drain_timeout.is_zero() {
+            let within = match self.drain_timeout {
+                Duration::MAX => String::new(),
+                timeout => format!(" within {}", humantime::format_duration(timeout)),
+            };
+            say(format_args!("stopping; {} may finish{within}, a second signal stops now", connections(open)));
+        }
+        self.workers().shutdown();
+    }
+
+    fn on_failed(&self, error: &io::Error) {
+        self.is_stopping.store(true, Ordering::Relaxed);
+        let _ = self.failed.set(error.to_string());
+        self.workers().shutdown();
+    }
+}
+
+impl<P, F> Crew<P> for Site<'_, F, P::Command>
+where
+    P: Recorded,
+    F: Fn() -> P + Clone + Send + 'static,
+{
+    type Application = Server<F, P::Command>;
+    type Error = ServeError;
+
+    /// Catches signals, and says where it listens.
+    fn start<N: Net>(
+        &mut self,
+        first: &mut Worker<P, (), N>,
+        addresses: &[Address],
+        workers: Workers<P::Command>,
+    ) -> Result<(), ServeError> {
+        // Before the addresses are printed: whoever reads them may send a signal next.
+        first.register(signals::catch()?, Interest::READABLE, None)?;
+        let _ = self.all.workers.set(workers);
+        print_addresses(addresses).map_err(ServeError::Output)?;
+        if let Some(address) = addresses.first() {
+            say(format_args!("try it:  {} connect {address}   then type  {}", program(), self.try_it));
+        }
+        Ok(())
+    }
+
+    fn application(&mut self) -> Server<F, P::Command> {
+        Server {
+            protocol: self.protocol.clone(),
+            limits: self.limits,
+            recording: self.recorder.recording(),
+            all: self.all.clone(),
+            drained: None,
+        }
+    }
+}
+
+impl<F, C> Site<'_, F, C> {
+    /// The workers have gone, and all connections with them.
+    fn finish(self, result: Result<Vec<Server<F, C>>, ServeError>) -> Result<(), ServeError> {
+        let drained = result.map(|workers| workers.into_iter().filter_map(|worker| worker.drained));
+        self.recorder.finish();
+        let all = drained?.reduce(|mut all, one| {
+            all.absorb(one);
+            all
+        });
+        if let Some(report) = &all {
+            print_cut(report);
+        }
+        match self.all.failed.get() {
+            Some(error) => Err(ServeError::Listener(error.clone())),
+            None => Ok(()),
+        }
+    }
+}
+
+/// One worker's part of it.
+struct Server<F, C> {
+    protocol: F,
+    limits: Limits,
+    recording: Recording,
+    all: Arc<All<C>>,
     /// What became of the connections, once it has stopped.
     drained: Option<DrainReport>,
 }
 
-impl<'a, F> Server<'a, F> {
-    fn new<P: Recorded>(args: &'a Serve, protocol: F, try_it: &'a str, recorder: Recorder) -> Server<'a, F>
-    where
-        F: FnMut() -> P,
-    {
-        // A peer that takes nothing is one on which nothing moves, whatever it is owed.
-        let stall_ms = match args.idle_timeout {
-            0 => P::LIMITS.stall_ms,
-            idle_ms => idle_ms.min(P::LIMITS.stall_ms),
-        };
-        let limits = Limits { idle_ms: args.idle_timeout, stall_ms, ..P::LIMITS };
-        Server {
-            protocol,
-            listen: &args.listen,
-            try_it,
-            limits,
-            drain_timeout: args.drain_timeout,
-            recorder,
-            stop: Stop::No,
-            drained: None,
-        }
-    }
-
-    /// The driver has gone, and all connections with it.
-    fn finish(self, result: Result<(), ServeError>) -> Result<(), ServeError> {
-        self.recorder.finish();
-        result?;
-        if let Some(report) = &self.drained {
-            print_cut(report);
-        }
-        match self.stop {
-            Stop::Failed(error) => Err(ServeError::Listener(error)),
-            Stop::No | Stop::Asked => Ok(()),
-        }
-    }
-}
-
-enum Stop {
-    No,
-    Asked,
-    /// There is nothing left to listen on.
-    Failed(String),
-}
-
-impl<N, P, F> Service<N, P> for Server<'_, F>
+impl<N, P, F> Application<N, P> for Server<F, P::Command>
 where
     N: Net,
     P: Recorded,
-    F: FnMut() -> P,
-{
-    type Error = ServeError;
-
-    /// Catches signals, listens, and says where.
-    fn start(&mut self, worker: &mut Worker<P, (), N>) -> Result<(), ServeError> {
-        // Before the address is printed: whoever reads it may send a signal next.
-        worker.register(signals::catch()?, Interest::READABLE, None)?;
-        let listener = worker.listen(self.listen)?;
-        let address = worker.local_address(listener).expect("it listens");
-        print_address(&address).map_err(ServeError::Output)?;
-        say(format_args!("try it:  {} connect {address}   then type  {}", program(), self.try_it));
-        Ok(())
-    }
-}
-
-impl<N, P, F> Application<N, P> for Server<'_, F>
-where
-    N: Net,
-    P: Recorded,
-    F: FnMut() -> P,
+    F: Fn() -> P,
 {
     fn accept(&mut self, _: &mut Worker<P, (), N>, _: Id, peer: &Address) -> Option<Connection<P>> {
         let connection = Connection::new((self.protocol)()).with_limits(self.limits);
-        Some(self.recorder.record(connection, peer))
+        Some(self.recording.record(connection, peer))
+    }
+
+    fn opened(&mut self, _: &mut Worker<P, (), N>, _: Id) {
+        self.all.open.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn closed(&mut self, _: &mut Worker<P, (), N>, _: Id, _: CloseReport<P::Error>) {
+        self.all.open.fetch_sub(1, Ordering::Relaxed);
     }
 
     fn stopped(&mut self, worker: &mut Worker<P, (), N>) {
         self.drained = worker.drain_report().cloned();
     }
 
-    /// The first signal drains, the second ends the drain (FAULTS 57).
     fn source(&mut self, worker: &mut Worker<P, (), N>, id: Id, _: SourceEvent) {
-        let signals = worker.source(id).map_or(0, signals::take);
-        for _ in 0..signals {
-            worker.shutdown();
-        }
-        if signals == 0 || !matches!(self.stop, Stop::No) {
-            return;
-        }
-        self.stop = Stop::Asked;
-        if signals == 1 && !worker.is_empty() && !self.drain_timeout.is_zero() {
-            let open = connections(worker.len());
-            let within = match self.drain_timeout {
-                Duration::MAX => String::new(),
-                timeout => format!(" within {}", humantime::format_duration(timeout)),
-            };
-            say(format_args!("stopping; {open} may finish{within}, a second signal stops now"));
+        match worker.source(id).map_or(0, signals::take) {
+            0 => {}
+            signals => self.all.on_signals(signals),
         }
     }
 
-    fn notice(&mut self, worker: &mut Worker<P, (), N>, notice: Notice<'_>) {
+    fn notice(&mut self, _: &mut Worker<P, (), N>, notice: Notice<'_>) {
         if let Notice::ListenerFailed { error, .. } = notice {
-            self.stop = Stop::Failed(error.to_string());
-            worker.shutdown();
+            self.all.on_failed(error);
         }
     }
 }
@@ -200,10 +308,11 @@ fn connections(n: usize) -> String {
     format!("{n} connection{}", if n == 1 { "" } else { "s" })
 }
 
-/// The only line on standard output. Whoever closed that does not want to know.
-fn print_address(address: &Address) -> io::Result<()> {
+/// The only lines on standard output. Whoever closed that does not want to know.
+fn print_addresses(addresses: &[Address]) -> io::Result<()> {
+    let lines: String = addresses.iter().map(|address| format!("{address}\n")).collect();
     let mut out = io::stdout().lock();
-    match writeln!(out, "{address}").and_then(|()| out.flush()) {
+    match out.write_all(lines.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => result,
     }

@@ -16,7 +16,7 @@ pub(crate) mod trace;
 mod words;
 
 pub(crate) use limits::{Changes, bytes};
-pub(crate) use serving::Recorder;
+pub(crate) use serving::{Recorder, Recording};
 pub(crate) use shelf::ShelfError;
 
 use drywire_core::record::{ReadError, Reader};

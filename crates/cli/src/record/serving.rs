@@ -11,11 +11,18 @@ use std::time::SystemTime;
 
 /// Records connections, if that was asked for.
 pub(crate) struct Recorder {
+    shelf: Option<Shelf>,
+    recording: Recording,
+}
+
+/// What a worker has of it, to record its own.
+#[derive(Clone, Default)]
+pub(crate) struct Recording {
     to: Option<To>,
 }
 
+#[derive(Clone)]
 struct To {
-    shelf: Shelf,
     slot: Slot,
     protocol: &'static str,
     driver: String,
@@ -29,16 +36,34 @@ impl Recorder {
     /// # Errors
     /// When the directory cannot be written to, or would be served.
     pub(crate) fn new(args: &Serve, served: Option<&Path>) -> Result<Recorder, ShelfError> {
-        let Some(directory) = &args.record else { return Ok(Recorder { to: None }) };
+        let Some(directory) = &args.record else {
+            return Ok(Recorder { shelf: None, recording: Recording::default() });
+        };
         let bytes = args.record_bytes as usize;
         let protocol = args.protocol.name();
         let shelf = Shelf::open(directory, served, protocol, args.record_keep as usize)?;
         let slot = shelf.slot();
         let driver = args.driver.to_string();
         let keep = if args.record_ring { Keep::Last(bytes) } else { Keep::First(bytes) };
-        Ok(Recorder { to: Some(To { shelf, slot, protocol, driver, keep, masks: args.record_mask.clone() }) })
+        let to = To { slot, protocol, driver, keep, masks: args.record_mask.clone() };
+        Ok(Recorder { shelf: Some(shelf), recording: Recording { to: Some(to) } })
     }
 
+    /// For one worker.
+    pub(crate) fn recording(&self) -> Recording {
+        self.recording.clone()
+    }
+
+    /// Waits for what is on its way to the disk. Connections and workers have to be gone.
+    pub(crate) fn finish(self) {
+        drop(self.recording);
+        if let Some(shelf) = self.shelf {
+            shelf.finish();
+        }
+    }
+}
+
+impl Recording {
     /// The same connection, recorded.
     pub(crate) fn record<P>(&self, connection: Connection<P>, peer: &Address) -> Connection<P>
     where
@@ -57,13 +82,5 @@ impl Recorder {
             tape = tape.masked_by(Mask::after(to.masks.iter().map(String::as_str)));
         }
         connection.recorded(tape)
-    }
-
-    /// Waits for what is on its way to the disk. Connections have to be gone.
-    pub(crate) fn finish(self) {
-        if let Some(To { shelf, slot, .. }) = self.to {
-            drop(slot);
-            shelf.finish();
-        }
     }
 }
