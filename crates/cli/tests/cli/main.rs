@@ -1,5 +1,6 @@
 //! The real program, as child processes on real sockets.
 
+mod configuring;
 mod connecting;
 mod demo;
 mod interactive;

@@ -139,10 +139,11 @@ impl Config {
                 findings.enter(key.name.into(), value.span());
                 (key.read)(self, value, findings);
             } else if let Some(section) = sections.iter().find(|section| section.name == name.get_ref()) {
-                match value.get_ref() {
-                    DeValue::Table(table) => self.read_section(section, table, findings),
-                    other => {
-                        findings.at(Some(value.span()), section.name, &format!("{}, not a table", kinds::what(other)));
+                match value.get_ref().as_table() {
+                    Some(table) => self.read_section(section, table, findings),
+                    None => {
+                        let words = format!("{}, not a table", kinds::what(value.get_ref()));
+                        findings.at(Some(value.span()), section.name, &words);
                     }
                 }
             } else {

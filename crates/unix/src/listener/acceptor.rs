@@ -151,9 +151,8 @@ fn receive(lane: BorrowedFd<'_>) -> io::Result<(OwnedFd, Address)> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     retry_on_intr(|| recvmsg(lane, &mut [IoSliceMut::new(&mut byte)], &mut control, RecvFlags::CMSG_CLOEXEC))?;
-    let stream = control.drain().find_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(mut streams) => streams.next(),
-        _ => None,
+    let stream = control.drain().find_map(|message| {
+        if let RecvAncillaryMessage::ScmRights(mut streams) = message { streams.next() } else { None }
     });
     // The byte came without its stream: there was no descriptor left for it.
     let stream = stream.ok_or(Errno::MFILE)?;

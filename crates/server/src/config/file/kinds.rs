@@ -43,7 +43,7 @@ pub(super) fn what(value: &DeValue<'_>) -> &'static str {
 
 /// How many of something.
 pub(super) fn count<T: TryFrom<u64> + ToString>() -> Kind<T> {
-    Kind { read: |value, findings| number(value, findings, 1, "a number, such as 64"), write: |n| Some(n.to_string()) }
+    Kind { read: |value, findings| number(value, findings, "a number, such as 64"), write: |n| Some(n.to_string()) }
 }
 
 /// Bytes: a number, or text with a unit.
@@ -65,9 +65,9 @@ pub(super) fn timeout_rate() -> Kind<Option<u32>> {
 /// True or false.
 pub(super) fn flag() -> Kind<bool> {
     Kind {
-        read: |value, findings| match value.get_ref() {
-            DeValue::Boolean(flag) => Some(*flag),
-            other => findings.none(value, &format!("{}; write true or false", what(other))),
+        read: |value, findings| match value.get_ref().as_bool() {
+            Some(flag) => Some(flag),
+            None => findings.none(value, &format!("{}; write true or false", what(value.get_ref()))),
         },
         write: |flag| Some(flag.to_string()),
     }
@@ -157,12 +157,11 @@ pub(super) fn places() -> Kind<Vec<Listen>> {
 }
 
 fn place(value: &Spanned<DeValue<'_>>, findings: &mut Findings) -> Option<Listen> {
-    let table = match value.get_ref() {
-        DeValue::String(text) => return parsed(text, value, findings),
-        DeValue::Table(table) => table,
-        other => {
-            return findings.none(value, &format!("{}; write \"127.0.0.1:2525\"", what(other)));
-        }
+    if let Some(text) = value.get_ref().as_str() {
+        return parsed(text, value, findings);
+    }
+    let Some(table) = value.get_ref().as_table() else {
+        return findings.none(value, &format!("{}; write \"127.0.0.1:2525\"", what(value.get_ref())));
     };
     let (mut at, mut permissions) = (None, None);
     for (name, value) in table {
@@ -211,19 +210,14 @@ fn mode(value: &Spanned<DeValue<'_>>, findings: &mut Findings) -> Option<u32> {
     }
 }
 
-fn number<T: TryFrom<u64>>(
-    value: &Spanned<DeValue<'_>>,
-    findings: &mut Findings,
-    unit: u64,
-    wanted: &str,
-) -> Option<T> {
-    match value.get_ref() {
-        DeValue::Integer(number) => match whole(number).and_then(|n| T::try_from(n.checked_mul(unit)?).ok()) {
-            Some(n) => Some(n),
-            None if number.as_str().starts_with('-') => findings.none(value, "less than nothing; write 1 or more"),
-            None => findings.none(value, "more than there can be"),
-        },
-        other => findings.none(value, &format!("{}; write {wanted}", what(other))),
+fn number<T: TryFrom<u64>>(value: &Spanned<DeValue<'_>>, findings: &mut Findings, wanted: &str) -> Option<T> {
+    let Some(number) = value.get_ref().as_integer() else {
+        return findings.none(value, &format!("{}; write {wanted}", what(value.get_ref())));
+    };
+    match whole(number).and_then(|n| T::try_from(n).ok()) {
+        Some(n) => Some(n),
+        None if number.as_str().starts_with('-') => findings.none(value, "less than nothing; write 1 or more"),
+        None => findings.none(value, "more than there can be"),
     }
 }
 
@@ -234,7 +228,7 @@ fn whole(number: &DeInteger<'_>) -> Option<u64> {
 fn bytes<T: TryFrom<u64>>(value: &Spanned<DeValue<'_>>, findings: &mut Findings) -> Option<T> {
     const UNITS: [(&str, u64); 5] = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("TiB", 1 << 40), ("B", 1)];
     const WANTED: &str = "a number of bytes, or one with B, KiB, MiB, GiB or TiB as \"64KiB\"";
-    let Some(text) = value.get_ref().as_str() else { return number(value, findings, 1, WANTED) };
+    let Some(text) = value.get_ref().as_str() else { return number(value, findings, WANTED) };
     let text = text.trim();
     let unit = UNITS.iter().find_map(|(unit, bytes)| Some((text.strip_suffix(unit)?.trim_end(), *bytes)));
     let (digits, unit) = unit.unwrap_or((text, 1));
@@ -249,14 +243,14 @@ fn bytes<T: TryFrom<u64>>(value: &Spanned<DeValue<'_>>, findings: &mut Findings)
 
 /// `Some(None)` for the word for none.
 fn duration(value: &Spanned<DeValue<'_>>, findings: &mut Findings) -> Option<Option<Duration>> {
-    let words = match value.get_ref() {
-        DeValue::String(text) if text == NONE => return Some(None),
-        DeValue::String(text) => match humantime::parse_duration(text) {
+    let words = match (value.get_ref().as_str(), value.get_ref().as_integer()) {
+        (Some(NONE), _) => return Some(None),
+        (Some(text), _) => match humantime::parse_duration(text) {
             Ok(duration) => return Some(Some(duration)),
             Err(error) => format!("{error}; write \"30s\", \"250ms\", \"1min 30s\" or \"{NONE}\""),
         },
-        DeValue::Integer(number) => format!("a duration has a unit; write \"{}s\" or \"{0}ms\"", number.as_str()),
-        other => format!("{}; write a duration, as \"30s\"", what(other)),
+        (None, Some(number)) => format!("a duration has a unit; write \"{0}s\" or \"{0}ms\"", number.as_str()),
+        (None, None) => format!("{}; write a duration, as \"30s\"", what(value.get_ref())),
     };
     findings.none(value, &words)
 }
