@@ -68,17 +68,35 @@ mod tests {
     use super::*;
     use crate::inbox::{Inbox, Order};
 
+    #[track_caller]
+    fn asked(inboxes: &mut [Inbox<()>]) -> Vec<String> {
+        let orders = inboxes.iter_mut().map(|inbox| {
+            let mut orders = Vec::new();
+            inbox.take(&mut orders);
+            format!("{orders:?}")
+        });
+        orders.collect()
+    }
+
     #[test]
     fn w6_what_is_asked_of_all_each_one_hears_once() {
         let mut inboxes: Vec<Inbox<()>> = (0..3).map(|_| Inbox::new(1, || {})).collect();
         let workers = Workers::new(inboxes.iter().map(Inbox::server_handle));
-        drop(workers.guard());
+        workers.shutdown();
         workers.clone().shutdown();
+        assert_eq!(asked(&mut inboxes), ["[Shutdown]"; 3]);
         workers.abort();
-        for inbox in &mut inboxes {
-            let mut orders = Vec::new();
-            inbox.take(&mut orders);
-            assert!(matches!(orders[..], [Order::Shutdown, Order::Stop]), "{orders:?}");
-        }
+        assert_eq!(asked(&mut inboxes), ["[Stop]"; 3]);
+    }
+
+    #[test]
+    fn w1_end_of_one_worker_asks_all_for_theirs() {
+        let mut inboxes: Vec<Inbox<()>> = (0..3).map(|_| Inbox::new(1, || {})).collect();
+        let workers = Workers::new(inboxes.iter().map(Inbox::server_handle));
+        let (kept, guard) = (workers.guard(), workers.guard());
+        assert_eq!(asked(&mut inboxes), ["[]"; 3]);
+        drop(guard);
+        assert_eq!(asked(&mut inboxes), ["[Shutdown]"; 3]);
+        drop(kept);
     }
 }
