@@ -216,6 +216,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut stranger = TcpStream::connect(address)?;
     stranger.write_all(b"\0\x05HELLO")?;
     stranger.read_to_end(&mut Vec::new())?;
+    drop(stranger);
 
     server.shutdown();
     serving.join().expect("it does not panic")?;
