@@ -80,7 +80,7 @@ where
     pub fn new(make: impl Fn() -> P + 'static) -> Kit<P> {
         Kit {
             make: Box::new(make),
-            limits: without_idle_time(P::LIMITS),
+            limits: without_haste(P::LIMITS),
             disk: Disk::new(),
             commands: Vec::new(),
             weigh: None,
@@ -88,11 +88,11 @@ where
         }
     }
 
-    /// Other bounds than [`Protocol::LIMITS`]. An idle time is left out: it is the
+    /// Other bounds than [`Protocol::LIMITS`]. Deadlines for the peer are left out: they are the
     /// core's own affair, and would make a slow peer another one.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Kit<P> {
-        self.limits = without_idle_time(limits);
+        self.limits = without_haste(limits);
         self
     }
 
@@ -192,8 +192,9 @@ where
     }
 }
 
-const fn without_idle_time(limits: Limits) -> Limits {
-    Limits { idle_ms: 0, ..limits }
+/// The runs of one input differ in how long they take, and must not differ in how they end.
+const fn without_haste(limits: Limits) -> Limits {
+    Limits { idle_ms: 0, first_byte_ms: 0, message_ms: 0, min_rate: 0, ..limits }
 }
 
 impl<P: Protocol> Debug for Kit<P> {

@@ -184,18 +184,26 @@ impl Script {
         let mut chances = [0; Fault::COUNT];
         let mut befalls = |fault| swarm.strikes(fault, line, &mut chances);
         let ms = |n| Duration::from_millis(n);
+        // Numbers of their own, so that all else is as it was before there were these limits.
+        let mut haste = Random::new(seed ^ (line as u64 + 1).wrapping_mul(0x5eed_0000_0000_0005));
         let mut limits = Limits {
             input_bytes: random.pick(&[32, 64, 200, 1024, 10_240]),
             output_bytes: random.pick(&[64, 100, 300, 1200, 20_000]),
             linger_bytes: random.pick(&[0, 50, 1 << 20, 1 << 20]),
             linger_ms: random.pick(&[0, 3, 200, 5000]),
             stall_ms: random.pick(&[0, 5, 80, 2000]),
-            idle_ms: random.pick(&[0, 0, 10, 150, 3000]),
+            idle_ms: random.pick(&[Limits::NEVER, Limits::NEVER, 10, 150, 3000]),
+            first_byte_ms: haste.pick(&[Limits::NEVER, Limits::NEVER, Limits::NEVER, 5, 90]),
+            message_ms: haste.pick(&[Limits::NEVER, Limits::NEVER, Limits::NEVER, 8, 120]),
+            min_rate: haste.pick(&[Limits::NEVER, Limits::NEVER, 20, 1000, 100_000]),
+            rate_ms: haste.pick(&[3, 40, 600]),
             events: random.pick(&[1, 2, 4, 64]),
             files: random.pick(&[1, 2, 3, 8]),
         };
         if polite {
-            (limits.stall_ms, limits.idle_ms) = (0, 0);
+            let never = Limits::NEVER;
+            (limits.stall_ms, limits.idle_ms) = (never, never);
+            (limits.first_byte_ms, limits.message_ms, limits.min_rate) = (never, never, never);
         }
         let says = match speech {
             Speech::Bytes => {

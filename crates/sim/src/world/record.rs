@@ -69,6 +69,20 @@ pub(crate) struct Facts {
     pub(crate) file_failed: bool,
 }
 
+/// Deadlines that may have been met: at least so much time has passed.
+#[derive(Clone, Copy, Debug, Default)]
+struct Late {
+    first_byte: bool,
+    message: bool,
+    input: bool,
+    output: bool,
+}
+
+/// Is there such a limit at all?
+pub(crate) fn is_limited(limit: u32) -> bool {
+    limit != 0 && limit != Limits::NEVER
+}
+
 #[derive(Debug)]
 pub(crate) struct Record {
     pub(crate) line: usize,
@@ -94,6 +108,15 @@ pub(crate) struct Record {
     pub(crate) blocked_since: Option<Time>,
     pub(crate) idle_seen: bool,
     pub(crate) stall_seen: bool,
+    /// Since when a message has begun and is not whole, and since when output was refused
+    /// at all.
+    pub(crate) unfinished_since: Option<Time>,
+    framed: usize,
+    refused_since: Option<Time>,
+    /// When the transport last took something.
+    pub(crate) taken_at: Time,
+    /// It may have been too slow: with its first byte, with a message, below the rate.
+    late: Late,
     pub(crate) half_closed_at: Option<Time>,
     /// When the last turn began, and that in which its own part was done.
     turn_at: Time,
@@ -146,6 +169,11 @@ impl Record {
             blocked_since: None,
             idle_seen: false,
             stall_seen: false,
+            unfinished_since: None,
+            framed: 0,
+            refused_since: None,
+            taken_at: Time::ZERO,
+            late: Late::default(),
             half_closed_at: None,
             turn_at: Time::ZERO,
             ended_at: None,
@@ -188,9 +216,49 @@ impl Record {
         }
         let since = |from: Time| now.saturating_since(from).as_nanos();
         let ms = |n: u32| u128::from(n) * 1_000_000;
-        self.idle_seen |= self.limits.idle_ms > 0 && since(self.last_move) >= ms(self.limits.idle_ms);
+        let is_over = |limit: u32, from: Time| is_limited(limit) && since(from) >= ms(limit);
+        self.idle_seen |= is_over(self.limits.idle_ms, self.last_move);
         if let Some(from) = self.blocked_since {
-            self.stall_seen |= self.limits.stall_ms > 0 && since(from) >= ms(self.limits.stall_ms);
+            self.stall_seen |= is_over(self.limits.stall_ms, from);
+        }
+        self.late.first_byte |= self.fed.is_empty() && is_over(self.limits.first_byte_ms, self.last_move);
+        if let Some(from) = self.unfinished_since {
+            self.late.message |= is_over(self.limits.message_ms, from);
+            self.late.input |= is_limited(self.limits.min_rate) && is_over(self.limits.rate_ms, from);
+        }
+        if let Some(from) = self.refused_since {
+            self.late.output |= is_limited(self.limits.min_rate) && is_over(self.limits.rate_ms, from);
+        }
+    }
+
+    /// A deadline may have ended it, so input may be discarded that the model answers.
+    fn may_be_late(&self) -> bool {
+        let Late { first_byte, message, input, output: _ } = self.late;
+        self.idle_seen || first_byte || message || input
+    }
+
+    /// Where messages begin, as their framing says.
+    fn follow_message(&mut self) {
+        let before = self.framed;
+        match self.speech {
+            Speech::Bytes => self.framed = self.fed.len(),
+            Speech::Lines | Speech::Dialog => {
+                let end = self.fed[before..].iter().rposition(|byte| *byte == b'\n');
+                self.framed += end.map_or(0, |end| end + 1);
+            }
+            Speech::Actor => {
+                while let Some(len) = self.fed.get(self.framed)
+                    && self.framed + usize::from(*len) < self.fed.len()
+                {
+                    self.framed += 1 + usize::from(*len);
+                }
+            }
+        }
+        if self.framed > before {
+            self.unfinished_since = None;
+        }
+        if self.framed < self.fed.len() {
+            self.unfinished_since.get_or_insert(self.turn_at);
         }
     }
 
@@ -216,6 +284,7 @@ impl Record {
     pub(crate) fn on_fed(&mut self, bytes: &[u8], now: Time) {
         self.last_move = now;
         self.fed.extend_from_slice(bytes);
+        self.follow_message();
         self.advance();
     }
 
@@ -226,6 +295,7 @@ impl Record {
 
     pub(crate) fn on_taken(&mut self, bytes: &[u8], now: Time) {
         self.last_move = now;
+        self.taken_at = now;
         self.blocked_since = None;
         if self.half_closed {
             self.break_it(Invariant::Output, "bytes behind the half-close");
@@ -234,7 +304,7 @@ impl Record {
         // Nothing follows last words.
         let known = if self.extra.is_empty() { bytes.len().min(self.expected.len() - self.taken) } else { 0 };
         let due = &self.expected[self.taken..self.taken + known];
-        if bytes[..known] != *due && self.idle_seen && self.speech != Speech::Actor {
+        if bytes[..known] != *due && self.may_be_late() && self.speech != Speech::Actor {
             self.is_undecided = true;
         }
         if self.is_undecided {
@@ -254,6 +324,7 @@ impl Record {
 
     pub(crate) fn on_blocked(&mut self, now: Time) {
         self.blocked_since.get_or_insert(now);
+        self.refused_since.get_or_insert(self.turn_at);
     }
 
     pub(crate) fn on_half_close(&mut self, now: Time) {
@@ -262,7 +333,7 @@ impl Record {
         }
         self.half_closed = true;
         self.half_closed_at = Some(now);
-        let may = self.has_ended() || self.facts.close_asked || self.facts.drained || self.idle_seen;
+        let may = self.has_ended() || self.facts.close_asked || self.facts.drained || self.may_be_late();
         if !may {
             self.break_it(Invariant::Output, "it half-closes though nobody asked for it");
         }

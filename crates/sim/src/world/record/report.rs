@@ -1,10 +1,20 @@
 //! Whether the end of a connection is true: its counters, its reason, its last words.
 
-use super::{Ending, Facts, Record, Stop};
+use super::{Ending, Facts, Record, Stop, is_limited};
 use crate::world::plan::Speech;
 use crate::world::violation::{Invariant, Violation};
-use drywire_core::{Counters, Limit, Misuse, Reason, Time};
+use drywire_core::{Counters, Limit, Limits, Misuse, Reason, Time};
 use std::time::Duration;
+
+/// Met by waiting, and not by what came.
+fn is_of_time(limit: &Limit) -> bool {
+    match limit {
+        Limit::Idle(_) | Limit::FirstByte(_) | Limit::Message(_) | Limit::Rate(_) => true,
+        Limit::Input(_) | Limit::Frame(_) | Limit::Output(_) | Limit::Events(_) | Limit::Opens | Limit::Parts(_) => {
+            false
+        }
+    }
+}
 
 impl Record {
     /// Its own part is done: nothing of its output will follow.
@@ -83,9 +93,18 @@ impl Record {
         };
         let reply = self.reply(reason);
         if self.is_undecided {
-            let idle = self.reply(&Reason::Limit(Limit::Idle(self.limits.idle_ms)));
-            let whole = |owed: usize| [&self.expected[..owed], &idle].concat();
-            if !whole(least).starts_with(&self.output) && !whole(most).starts_with(&self.output) {
+            let Limits { idle_ms, first_byte_ms, message_ms, min_rate, .. } = self.limits;
+            let limits = [
+                Limit::Idle(idle_ms),
+                Limit::FirstByte(first_byte_ms),
+                Limit::Message(message_ms),
+                Limit::Rate(min_rate),
+            ];
+            let is_told = limits.into_iter().any(|limit| {
+                let words = self.reply(&Reason::Limit(limit));
+                [least, most].iter().any(|owed| [&self.expected[..*owed], &words].concat().starts_with(&self.output))
+            });
+            if !is_told {
                 return wrong(Invariant::Output, "the output is neither what was owed nor the last words".into());
             }
         }
@@ -128,7 +147,7 @@ impl Record {
     fn is_hasty(&self, reason: &Reason<String>, counters: Counters, now: Time) -> bool {
         let by_itself = match reason {
             Reason::Finished | Reason::Peer(_) | Reason::Misuse(_) => true,
-            Reason::Limit(limit) => !matches!(limit, Limit::Idle(_)),
+            Reason::Limit(limit) => !is_of_time(limit),
             Reason::Requested
             | Reason::Transport(_)
             | Reason::File(_)
@@ -167,6 +186,9 @@ impl Record {
                 Speech::Actor => self.ending == Ending::Failed,
             },
             Reason::Limit(Limit::Idle(ms)) => *ms == self.limits.idle_ms && self.idle_seen,
+            Reason::Limit(Limit::FirstByte(ms)) => *ms == self.limits.first_byte_ms && self.late.first_byte,
+            Reason::Limit(Limit::Message(ms)) => *ms == self.limits.message_ms && self.late.message,
+            Reason::Limit(Limit::Rate(rate)) => *rate == self.limits.min_rate && self.late.input,
             Reason::Limit(limit) => match self.speech {
                 Speech::Bytes => false,
                 Speech::Lines | Speech::Dialog => self.stop == Some(Stop::Limit(*limit)),
@@ -179,18 +201,23 @@ impl Record {
                     | Limit::Opens
                     | Limit::Parts(_)
                     | Limit::Frame(_)
-                    | Limit::Idle(_) => self.ending == Ending::Failed,
+                    | Limit::Idle(_)
+                    | Limit::FirstByte(_)
+                    | Limit::Message(_)
+                    | Limit::Rate(_) => self.ending == Ending::Failed,
                 },
             },
             Reason::Misuse(misuse) => *misuse == Misuse::WriteAfterEnd && self.speech == Speech::Actor,
             Reason::Transport(_) => facts.broken || facts.refused,
             Reason::File(_) => facts.file_failed,
             Reason::Layer(_) => false,
-            Reason::Stalled => match self.blocked_since {
-                _ if self.limits.stall_ms == 0 => false,
-                None => false,
-                Some(since) => now.saturating_since(since).as_nanos() >= u128::from(self.limits.stall_ms) * 1_000_000,
-            },
+            Reason::Stalled => {
+                let nothing = self.blocked_since.is_some_and(|since| {
+                    let blocked = now.saturating_since(since).as_nanos();
+                    is_limited(self.limits.stall_ms) && blocked >= u128::from(self.limits.stall_ms) * 1_000_000
+                });
+                nothing || self.late.output
+            }
             Reason::Panicked | Reason::Shed => false,
             Reason::Aborted => {
                 facts.abort_asked

@@ -5,10 +5,10 @@ use crate::world::agenda::Coming;
 use crate::world::host::{Speak, is_between};
 use crate::world::line::Life;
 use crate::world::plan::Speech;
-use crate::world::record::{Call, Ending};
+use crate::world::record::{Call, Ending, is_limited};
 use crate::world::state::State;
 use crate::world::violation::{Invariant, Violation};
-use drywire_core::Time;
+use drywire_core::{Limits, Time};
 use drywire_server::Connecting;
 use std::time::Duration;
 
@@ -138,7 +138,7 @@ impl<P: Speak> World<P> {
         let record = line.record.borrow();
         let is_over = |from: Time, ms: u32| {
             let at = from + Duration::from_millis(u64::from(ms));
-            ms > 0 && at.max(state.excused_until) + LATE < state.now
+            is_limited(ms) && at.max(state.excused_until) + LATE < state.now
         };
         let late =
             |what: &str| Err(Violation::new(Invariant::Progress, number, format!("{what} is over and was not kept")));
@@ -149,6 +149,18 @@ impl<P: Speak> World<P> {
         let idle = record.opened && in_flight == 0 && !record.is_opening() && !record.fed_end && record.owes_nothing();
         if idle && is_over(record.last_move, record.limits.idle_ms) && self.is_active(number) {
             return late("the idle deadline");
+        }
+        let Limits { first_byte_ms, message_ms, .. } = record.limits;
+        let waits = idle && record.reading && record.refused.is_none() && self.is_active(number);
+        // An actor may not have read for a while, and its peer has its time from then on.
+        if waits && record.speech != Speech::Actor && record.fed.is_empty() && is_over(record.last_move, first_byte_ms) {
+            return late("the deadline of the first byte");
+        }
+        // What else may keep a peer of the echo waiting ends with a byte that is taken.
+        if let Some(since) = record.unfinished_since.filter(|_| waits && record.speech == Speech::Lines)
+            && is_over(since.max(record.taken_at), message_ms)
+        {
+            return late("the deadline of a message");
         }
         if let Some(since) = record.blocked_since
             && is_over(since, record.limits.stall_ms)
