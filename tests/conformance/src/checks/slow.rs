@@ -48,6 +48,7 @@ pub fn fault_1_line_that_never_ends_is_ended_at_its_deadline<S: Subject>() {
     dripping.join().expect("it only writes");
 }
 
+/// A second is nothing to a deadline of twenty, and each line has one of its own.
 pub fn fault_1_slow_lines_within_their_deadline_are_served<S: Subject>() {
     let limits = Limits { message_ms: 20_000, ..PATIENT };
     let stage = Stage::<S, LineEcho>::serve(move || Connection::new(LineEcho).with_limits(limits));
@@ -106,6 +107,7 @@ pub fn fault_2_slow_reader_of_a_big_answer_is_cut<S: Subject>() {
     Talk::noise().assert_at(0, &got);
 }
 
+/// Fifty times the rate, for three times what it may fall behind.
 pub fn fault_3_slow_reader_above_the_rate_is_not_cut<S: Subject>() {
     const OWED: usize = 2 << 20;
     let limits = Limits { min_rate: 2000, rate_ms: 1000, output_bytes: 4 << 20, ..PATIENT };
@@ -126,6 +128,7 @@ pub fn fault_3_slow_reader_above_the_rate_is_not_cut<S: Subject>() {
     assert_eq!(stage.report(number).reason, Reason::Finished);
 }
 
+/// The answer, a clean end, and the bound that was met in the report; not before time.
 pub fn w5_peer_that_never_says_a_byte_is_told_so_and_closed<S: Subject>() {
     let limits = Limits { first_byte_ms: 300, ..PATIENT };
     let stage = Stage::<S, LineEcho>::serve(move || Connection::new(LineEcho).with_limits(limits));
@@ -137,6 +140,7 @@ pub fn w5_peer_that_never_says_a_byte_is_told_so_and_closed<S: Subject>() {
     assert_eq!(stage.report(number).reason, Reason::Limit(Limit::FirstByte(300)));
 }
 
+/// Between messages there is no deadline but the one for idling, which is off here.
 pub fn w5_peer_that_has_said_a_line_may_be_silent<S: Subject>() {
     let limits = Limits { first_byte_ms: 1000, message_ms: 1000, min_rate: 50, rate_ms: 1000, ..PATIENT };
     let stage = Stage::<S, LineEcho>::serve(move || Connection::new(LineEcho).with_limits(limits));
