@@ -25,7 +25,7 @@ use std::time::Duration;
 /// [`Reason::Panicked`](drywire_core::Reason::Panicked). A panic in `accept` turns the peer
 /// away, one in `source` removes the source and closes its descriptor; one in any other
 /// method ends that call only. All are logged and counted
-/// ([`Worker::panics`](Worker::panics)).
+/// ([`Worker::panics`]).
 ///
 /// Written for every `N`, it runs on every driver.
 pub trait Application<N: Net, P: Protocol, L: Layer = ()> {
