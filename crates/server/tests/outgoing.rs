@@ -171,6 +171,20 @@ fn w6_each_address_has_an_equal_share_of_the_time_that_is_left() {
 }
 
 #[test]
+fn w6_look_up_that_never_answers_ends_at_the_deadline() {
+    let (mut worker, mut heard) = worker();
+    let names = ["a", "b", "c", "d", "waits for one of these"];
+    for host in names {
+        worker.connect(name(host).within(Duration::from_millis(50)), Connection::new(Talk)).unwrap();
+    }
+    rounds(&mut worker, &mut heard, 49);
+    assert_eq!((worker.len(), worker.net().asked.len()), (5, 4));
+    rounds(&mut worker, &mut heard, 50);
+    assert_eq!(heard.reasons, vec![Reason::Transport(TransportError::TimedOut); 5]);
+    assert!(worker.is_done(), "answers that may still come keep nobody alive");
+}
+
+#[test]
 fn w6_deadline_of_the_configuration_holds_for_an_address_too() {
     let config = Config { connect_timeout: Duration::from_millis(50), ..Config::default() };
     let (mut worker, mut heard): (Loop, _) = (Rounds::new(Town::default(), config, || {}), Heard::default());
