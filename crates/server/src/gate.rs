@@ -20,6 +20,7 @@ use crate::table::Id;
 use drywire_core::Time;
 use std::mem;
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 /// What all handles of one connection share with its link.
 pub(crate) struct Gate<C> {
@@ -41,11 +42,39 @@ pub(crate) struct Seen {
     pub(crate) is_ending: AtomicBool,
     pub(crate) held_bytes: AtomicU32,
     pub(crate) tag: AtomicU64,
-    /// In nanoseconds, as all times here.
-    pub(crate) last_move: AtomicU64,
-    pub(crate) ended: AtomicU64,
-    pub(crate) opened: Time,
+    /// Both in milliseconds since it opened, which is enough for seven weeks.
+    last_move_ms: AtomicU32,
+    ended_ms: AtomicU32,
+    opened: Time,
     pub(crate) peer: Option<Address>,
+}
+
+/// Of a connection that has not ended.
+const NOT_ENDED: u32 = u32::MAX;
+
+impl Seen {
+    pub(crate) fn set_last_move(&self, at: Time) {
+        self.last_move_ms.store(self.ms_until(at), Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_ended(&self, at: Time) {
+        self.ended_ms.store(self.ms_until(at).min(NOT_ENDED - 1), Ordering::Relaxed);
+    }
+
+    /// For how long it is there, and for how long no byte has moved; of one that ended,
+    /// how that was then.
+    pub(crate) fn age_and_quiet(&self, now: Time) -> (Duration, Duration) {
+        let age = match self.ended_ms.load(Ordering::Relaxed) {
+            NOT_ENDED => now.saturating_since(self.opened),
+            ms => Duration::from_millis(ms.into()),
+        };
+        let last_move = Duration::from_millis(self.last_move_ms.load(Ordering::Relaxed).into());
+        (age, age.saturating_sub(last_move))
+    }
+
+    fn ms_until(&self, at: Time) -> u32 {
+        u32::try_from(at.saturating_since(self.opened).as_millis()).unwrap_or(u32::MAX)
+    }
 }
 
 impl<C> Gate<C> {
@@ -54,8 +83,8 @@ impl<C> Gate<C> {
             is_ending: AtomicBool::new(false),
             held_bytes: AtomicU32::new(0),
             tag: AtomicU64::new(0),
-            last_move: AtomicU64::new(opened.as_nanos()),
-            ended: AtomicU64::new(Time::NEVER.as_nanos()),
+            last_move_ms: AtomicU32::new(0),
+            ended_ms: AtomicU32::new(NOT_ENDED),
             opened,
             peer,
         };

@@ -9,7 +9,6 @@ use crate::gate::{Gate, Shared};
 use crate::receipt::Receipt;
 use crate::sync::Ordering;
 use crate::table::Id;
-use drywire_core::Time;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -103,9 +102,7 @@ impl<C> Handle<C> {
     #[must_use]
     pub fn inspect(&self) -> Inspection {
         let seen = &self.gate.seen;
-        let ended = Time::from_nanos(seen.ended.load(Ordering::Relaxed));
-        let now = if ended == Time::NEVER { self.gate.shared.now() } else { ended };
-        let last_move = Time::from_nanos(seen.last_move.load(Ordering::Relaxed));
+        let (age, quiet) = seen.age_and_quiet(self.gate.shared.now());
         let (waiting_commands, waiting_bytes) = self.gate.waiting();
         Inspection {
             standing: if self.gate.is_closed() {
@@ -118,8 +115,8 @@ impl<C> Handle<C> {
             waiting_commands,
             waiting_bytes,
             held_bytes: seen.held_bytes.load(Ordering::Relaxed),
-            age: now.saturating_since(seen.opened),
-            quiet: now.saturating_since(last_move.max(seen.opened)),
+            age,
+            quiet,
             peer: seen.peer.clone(),
             tag: seen.tag.load(Ordering::Relaxed),
         }

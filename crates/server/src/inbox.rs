@@ -188,7 +188,7 @@ impl<C> Link<C> {
     pub fn publish(&self, held_bytes: usize, last_move: Time, is_ending: bool) {
         let seen = &self.gate.seen;
         seen.held_bytes.store(u32::try_from(held_bytes).unwrap_or(u32::MAX), Ordering::Relaxed);
-        seen.last_move.store(last_move.as_nanos(), Ordering::Relaxed);
+        seen.set_last_move(last_move);
         seen.is_ending.store(is_ending, Ordering::Relaxed);
     }
 
@@ -196,7 +196,7 @@ impl<C> Link<C> {
     pub fn end(self, why: Dropped, now: Time) {
         let seen = &self.gate.seen;
         seen.held_bytes.store(0, Ordering::Relaxed);
-        seen.ended.store(now.as_nanos(), Ordering::Relaxed);
+        seen.set_ended(now);
         self.gate.end(why);
     }
 

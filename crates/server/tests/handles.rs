@@ -672,6 +672,7 @@ fn send_without_a_receipt_allocates_for_none() {
 
 /// Beside its entry in the table: what an idle connection with a handle costs.
 #[test]
+#[expect(clippy::print_stdout, reason = "the number is what is asked for")]
 fn w2_handle_of_an_idle_connection_costs_at_most_128_bytes() {
     let mut worker: Worker<Vec<u8>> = Worker::new(64);
     worker.connect(64);

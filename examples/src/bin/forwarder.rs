@@ -171,7 +171,12 @@ impl Forwarder {
         match worker.send(*other, command) {
             // Of one that has ended the report is on its way, and ends this one too.
             Ok(()) | Err(SendError::Closed(_)) => {}
-            Err(SendError::Full(_)) => unreachable!("a chunk, its answer and an end are three commands"),
+            // A chunk, its answer and an end are fewer than fit: the whole server is short of
+            // memory. What cannot be passed on ends both.
+            Err(SendError::Full(_) | SendError::TooLarge(_)) => {
+                worker.abort(*other);
+                worker.abort(id);
+            }
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::subject::Testable;
 use drywire_core::Connection;
-use drywire_server::{Address, AddressError, DrainReport, Id, Net, SendError, Worker};
+use drywire_server::{Address, ConnectError, DrainReport, Id, Net, SendError, Worker};
 use std::fmt;
 use std::time::Duration;
 
@@ -58,7 +58,7 @@ pub trait Hands<P: Testable> {
     fn send(&mut self, id: Id, command: P::Command) -> Result<(), SendError<P::Command>>;
     fn close(&mut self, id: Id);
     fn abort(&mut self, id: Id);
-    fn connect(&mut self, address: &Address, connection: Connection<P>) -> Result<Id, AddressError>;
+    fn connect(&mut self, address: &Address, connection: Connection<P>) -> Result<Id, ConnectError>;
     fn connection(&self, id: Id) -> Option<&Connection<P>>;
     fn set_timer(&mut self, name: &'static str, after: Duration);
     fn repeat_timer(&mut self, name: &'static str, period: Duration);
@@ -81,7 +81,7 @@ impl<P: Testable, N: Net> Hands<P> for Worker<P, (), N> {
         self.abort(id);
     }
 
-    fn connect(&mut self, address: &Address, connection: Connection<P>) -> Result<Id, AddressError> {
+    fn connect(&mut self, address: &Address, connection: Connection<P>) -> Result<Id, ConnectError> {
         self.connect(address, connection)
     }
 

@@ -194,6 +194,8 @@ fn smol(tell: &Sender<News>) -> Vec<JoinHandle<()>> {
 struct Target {
     handle: Handle<Command>,
     aborted: AtomicBool,
+    /// Commands its protocol has handled.
+    handled: Arc<AtomicU64>,
 }
 
 /// What one sender has done.
@@ -277,12 +279,9 @@ fn read(mut peers: Vec<(usize, TcpStream)>) -> Vec<(usize, Vec<u8>)> {
 }
 
 /// Connects, and finds out who is who by the addresses of both ends; handles tell the peer's.
-fn connect(
-    addresses: &[SocketAddr],
-    news: &Receiver<News>,
-) -> (Vec<Target>, Vec<Arc<AtomicU64>>, Vec<(usize, TcpStream)>) {
+fn connect(addresses: &[SocketAddr], news: &Receiver<News>) -> (Vec<Target>, Vec<(usize, TcpStream)>) {
     let mut by_address = HashMap::new();
-    let (mut targets, mut handled, mut peers) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut targets, mut peers) = (Vec::new(), Vec::new());
     for n in 0..CONNECTIONS {
         let address = addresses[n % WORKERS];
         let peer = TcpStream::connect(address).expect("it listens");
@@ -290,20 +289,22 @@ fn connect(
         by_address.insert((address, peer.local_addr().expect("connected")), peer);
     }
     for number in 0..CONNECTIONS {
-        let Ok(News::Connected(listener, handle, count)) = news.recv_timeout(PATIENCE) else { panic!("it is let in") };
+        let Ok(News::Connected(listener, handle, handled)) = news.recv_timeout(PATIENCE) else {
+            panic!("it is let in")
+        };
         let seen = handle.inspect();
         let Some(Address::Tcp(address)) = seen.peer else { panic!("{seen:?}") };
         peers.push((number, by_address.remove(&(listener, address)).expect("it is one of ours")));
         handle.set_tag(number as u64);
-        targets.push(Target { handle, aborted: AtomicBool::new(false) });
-        handled.push(count);
+        targets.push(Target { handle, aborted: AtomicBool::new(false), handled });
     }
-    (targets, handled, peers)
+    (targets, peers)
 }
 
 /// One at a time: each takes four thousand descriptors and all there is of processors.
 static STAGE: Mutex<()> = Mutex::new(());
 
+#[expect(clippy::print_stdout, reason = "how it went is worth a line")]
 fn a_million_sends(start: Start) {
     let _stage = STAGE.lock().unwrap_or_else(PoisonError::into_inner);
     let began = Instant::now();
@@ -315,7 +316,7 @@ fn a_million_sends(start: Start) {
             Ok(News::Connected(..)) | Err(_) => panic!("it listens first"),
         })
         .unzip();
-    let (targets, handled, mut peers) = connect(&addresses, &news);
+    let (targets, mut peers) = connect(&addresses, &news);
     let half = peers.split_off(CONNECTIONS / 2);
     let readers = [peers, half].map(|peers| thread::spawn(move || read(peers)));
 
@@ -351,7 +352,7 @@ fn a_million_sends(start: Start) {
 
     // What the protocol wrote is what arrived, but for who was cut off.
     for (number, target) in targets.iter().enumerate() {
-        let (names, count) = (&got[&number], handled[number].load(Ordering::Relaxed));
+        let (names, count) = (&got[&number], target.handled.load(Ordering::Relaxed));
         let arrived = names.len() as u64 / 8;
         let cut = target.aborted.load(Ordering::Relaxed);
         assert!(arrived == count || (cut && arrived < count), "connection {number}: {arrived} of {count} arrived");

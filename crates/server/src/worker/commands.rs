@@ -38,6 +38,25 @@ pub(super) struct Busy<C> {
     close: bool,
 }
 
+/// Queues that nobody needs now, warm and empty: lending one moves a pointer.
+pub(super) struct Spare<C>(#[expect(clippy::vec_box, reason = "a connection holds the box")] Vec<Box<Busy<C>>>);
+
+impl<C> Spare<C> {
+    pub(super) const fn new() -> Spare<C> {
+        Spare(Vec::new())
+    }
+
+    fn take(&mut self) -> Box<Busy<C>> {
+        self.0.pop().unwrap_or_default()
+    }
+
+    fn give(&mut self, busy: Box<Busy<C>>) {
+        if self.0.len() < SPARE {
+            self.0.push(busy);
+        }
+    }
+}
+
 enum Next<C> {
     Command(Posted<C>),
     Group(Share<C>),
@@ -68,16 +87,16 @@ pub(super) fn feed<P: Protocol, L: Layer>(linked: &mut Option<Linked<P::Command>
 pub(super) fn settle<P: Protocol, L: Layer>(
     linked: &mut Option<Linked<P::Command>>,
     connection: &Connection<P, L>,
-    spare: &mut Vec<Box<Busy<P::Command>>>,
+    spare: &mut Spare<P::Command>,
 ) {
     let Some(linked) = linked else { return };
     if let Some(mut busy) = linked.busy.take() {
         busy.note_handled(connection);
         busy.note_written(connection);
-        if !busy.is_idle() {
+        if busy.is_idle() {
+            spare.give(busy);
+        } else {
             linked.busy = Some(busy);
-        } else if spare.len() < SPARE {
-            spare.push(busy);
         }
     }
     linked.link.publish(connection.held_bytes(), connection.last_move(), connection.is_ending());
@@ -96,8 +115,8 @@ pub(super) fn end<C, E>(linked: Option<Linked<C>>, reason: &Reason<E>, now: Time
 }
 
 impl<C> Linked<C> {
-    fn wait(&mut self, next: Next<C>, spare: &mut Vec<Box<Busy<C>>>) {
-        let busy = self.busy.get_or_insert_with(|| spare.pop().unwrap_or_default());
+    fn wait(&mut self, next: Next<C>, spare: &mut Spare<C>) {
+        let busy = self.busy.get_or_insert_with(|| spare.take());
         busy.waiting.push_back(next);
     }
 

@@ -25,7 +25,7 @@ use crate::inbox::{Inbox, Order};
 use crate::net::Net;
 use crate::table::{Id, Table};
 use calls::Panics;
-use commands::{Busy, Linked};
+use commands::{Linked, Spare};
 use drywire_core::layer::Layer;
 use drywire_core::{Connection, Live, Protocol, Time, Workspace, planted};
 use outgoing::{Line, Lookups};
@@ -61,8 +61,7 @@ pub struct Worker<P: Protocol, L: Layer, N: Net> {
     timers: Timers,
     stage: Stage,
     lookups: Lookups,
-    /// Queues for commands, warm and empty.
-    spare: Vec<Box<Busy<P::Command>>>,
+    spare: Spare<P::Command>,
     drain: Drain,
     /// The drain has asked every connection.
     draining: bool,
@@ -173,7 +172,7 @@ impl<P: Protocol, L: Layer, N: Net> Worker<P, L, N> {
             timers: Timers::default(),
             stage: Stage::New,
             lookups: Lookups::default(),
-            spare: Vec::new(),
+            spare: Spare::new(),
             drain: Drain::default(),
             draining: false,
             drain_report: None,

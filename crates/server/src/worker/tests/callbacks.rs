@@ -246,7 +246,7 @@ fn w4_written_out_comes_once_for_all_that_was_owed() {
     }
     assert_eq!(diary.told, ["started"]);
     let Some(Slot::Connection(entry)) = worker.table.get_mut(id) else { panic!("it is there") };
-    entry.stream = Peer::Takes;
+    entry.line = Line::Stands(Peer::Takes);
     for _ in 0..3 {
         worker.on_news(id, News { write: true, ..News::default() }, &mut diary);
         worker.finish_round(1, &mut diary);

@@ -153,7 +153,8 @@ impl<P: Speak> World<P> {
         let Limits { first_byte_ms, message_ms, .. } = record.limits;
         let waits = idle && record.reading && record.refused.is_none() && self.is_active(number);
         // An actor may not have read for a while, and its peer has its time from then on.
-        if waits && record.speech != Speech::Actor && record.fed.is_empty() && is_over(record.last_move, first_byte_ms) {
+        if waits && record.speech != Speech::Actor && record.fed.is_empty() && is_over(record.last_move, first_byte_ms)
+        {
             return late("the deadline of the first byte");
         }
         // What else may keep a peer of the echo waiting ends with a byte that is taken.
