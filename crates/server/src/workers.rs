@@ -66,7 +66,7 @@ impl<C> fmt::Debug for Workers<C> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inbox::{Inbox, Order};
+    use crate::inbox::Inbox;
 
     #[track_caller]
     fn asked(inboxes: &mut [Inbox<()>]) -> Vec<String> {
