@@ -188,7 +188,7 @@ fn w6_look_up_that_never_answers_ends_at_the_deadline() {
 fn w6_deadline_of_the_configuration_holds_for_an_address_too() {
     let config = Config { connect_timeout: Duration::from_millis(50), ..Config::default() };
     let (mut worker, mut heard): (Loop, _) = (Rounds::new(Town::default(), config, || {}), Heard::default());
-    let id = worker.connect(&town::address(1), Connection::new(Talk)).unwrap();
+    let id = worker.connect(town::address(1), Connection::new(Talk)).unwrap();
     rounds(&mut worker, &mut heard, 49);
     assert!(worker.is_coming(id));
     rounds(&mut worker, &mut heard, 50);
@@ -198,7 +198,7 @@ fn w6_deadline_of_the_configuration_holds_for_an_address_too() {
 #[test]
 fn fault_58_connection_that_stands_counts_though_its_deadline_is_over() {
     let (mut worker, mut heard) = worker();
-    let id = worker.connect(&town::address(1), Connection::new(Talk)).unwrap();
+    let id = worker.connect(town::address(1), Connection::new(Talk)).unwrap();
     rounds(&mut worker, &mut heard, 0);
     // A pause of the whole process; the poller has not said so yet.
     worker.net_mut().set(1, Connecting::Stands);
@@ -219,7 +219,7 @@ fn w6_late_answer_for_nobody_is_dropped_and_makes_room_for_others() {
     assert_eq!(worker.net().asked.len(), 4, "what hangs in a resolver still holds its thread");
 
     // Its place in the table has been taken meanwhile.
-    let stranger = worker.connect(&town::address(9), Connection::new(Talk)).unwrap();
+    let stranger = worker.connect(town::address(9), Connection::new(Talk)).unwrap();
     worker.on_resolved(ids[0], addresses(&[1]));
     rounds(&mut worker, &mut heard, 1);
     assert_eq!(worker.net().tried, [9], "for the stranger alone");
@@ -275,8 +275,8 @@ fn w6_others_are_served_while_a_name_is_looked_up() {
 #[test]
 fn w6_close_waits_for_the_connection_and_abort_does_not() {
     let (mut worker, mut heard) = worker();
-    let closed = worker.connect(&town::address(1), Connection::new(Talk)).unwrap();
-    let aborted = worker.connect(&town::address(2), Connection::new(Talk)).unwrap();
+    let closed = worker.connect(town::address(1), Connection::new(Talk)).unwrap();
+    let aborted = worker.connect(town::address(2), Connection::new(Talk)).unwrap();
     worker.handle(closed).expect("it is there").close();
     worker.handle(aborted).expect("it is there").abort();
     rounds(&mut worker, &mut heard, 0);
@@ -303,7 +303,7 @@ fn w6_shutdown_gives_up_on_what_does_not_stand_unless_something_waits_for_it() {
 fn w6_driver_that_is_dropped_reports_what_does_not_stand() {
     let (mut worker, mut heard) = worker();
     let id = worker.connect(name("a"), Connection::new(Talk)).unwrap();
-    let trying = worker.connect(&town::address(1), Connection::new(Talk)).unwrap();
+    let trying = worker.connect(town::address(1), Connection::new(Talk)).unwrap();
     rounds(&mut worker, &mut heard, 0);
     worker.end(&mut heard);
     assert_eq!(heard.all, [format!("{id} closed"), format!("{trying} closed")]);

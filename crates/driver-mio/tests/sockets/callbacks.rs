@@ -96,7 +96,7 @@ fn a4_connection_made_inside_closed_is_served() {
     let mut app = Each(|driver: &mut Worker<Talk>, heard: Heard| match heard {
         Heard::Closed(_, _) if made.borrow().is_empty() => {
             // To ourselves: both ends live in this driver.
-            let id = driver.connect(&Address::Tcp(address), Connection::new(Talk)).unwrap();
+            let id = driver.connect(Address::Tcp(address), Connection::new(Talk)).unwrap();
             driver.send(id, b"hello from inside\n".to_vec()).unwrap();
             made.borrow_mut().push(id);
         }

@@ -48,7 +48,7 @@ fn client_that_half_closes_first_hears_the_whole_answer() {
     let limits = Limits { output_bytes: 1 << 20, ..Limits::DEFAULT };
     let asking = Connection::new(Ask(question)).with_limits(limits);
     let mut app = Recorder::new(|| unreachable!("nobody connects to a client"));
-    let report = connect(&Address::Tcp(server.address), asking, Config::default(), &mut app).unwrap();
+    let report = connect(Address::Tcp(server.address), asking, Config::default(), &mut app).unwrap();
     assert_eq!(report.reason, Reason::Finished);
     assert_eq!((report.counters.sent, report.counters.received), (question.len() as u64, question.len() as u64));
     let got: Vec<u8> = app.events.into_iter().flat_map(|(_, bytes)| bytes).collect();
@@ -58,10 +58,10 @@ fn client_that_half_closes_first_hears_the_whole_answer() {
 
 #[test]
 fn a8_refused_connection_has_its_name() {
-    let report = connect(&Address::Tcp(nobody()), Connection::new(Ask(b"x")), Config::default(), &mut Quiet);
+    let report = connect(Address::Tcp(nobody()), Connection::new(Ask(b"x")), Config::default(), &mut Quiet);
     assert_eq!(report.unwrap().reason, Reason::Transport(TransportError::Refused));
     // Whoever has nothing to say is told as well.
-    let report = connect(&Address::Tcp(nobody()), Connection::new(Ask(b"")), Config::default(), &mut Quiet);
+    let report = connect(Address::Tcp(nobody()), Connection::new(Ask(b"")), Config::default(), &mut Quiet);
     assert_eq!(report.unwrap().reason, Reason::Transport(TransportError::Refused));
 }
 

@@ -99,7 +99,7 @@ fn file_that_is_no_socket_is_never_removed() {
 fn both_ends_in_one_driver_over_a_unix_socket() {
     let (_dir, path) = place();
     let (mut driver, mut app) = listening(&path);
-    let id = driver.connect(&Address::Unix(Some(path)), Connection::new(ByteEcho)).unwrap();
+    let id = driver.connect(Address::Unix(Some(path)), Connection::new(ByteEcho)).unwrap();
     pump(&mut driver, &mut app, "both ends", |_, app| app.opened.len() == 2);
     driver.close(id);
     pump(&mut driver, &mut app, "both ends", |_, app| app.closed.len() == 2);
@@ -110,10 +110,10 @@ fn both_ends_in_one_driver_over_a_unix_socket() {
 fn connecting_to_nothing_is_told_at_once_and_names_the_path() {
     let (_dir, path) = place();
     let mut driver = Driver::<LineEcho>::new(Config::default()).unwrap();
-    let error = driver.connect(&Address::Unix(Some(path.clone())), Connection::new(LineEcho)).unwrap_err();
+    let error = driver.connect(Address::Unix(Some(path.clone())), Connection::new(LineEcho)).unwrap_err();
     assert!(matches!(&error, ConnectError::Address(error) if error.source.kind() == ErrorKind::NotFound), "{error}");
     drop(UnixListener::bind(&path).unwrap());
-    let error = driver.connect(&Address::Unix(Some(path)), Connection::new(LineEcho)).unwrap_err();
+    let error = driver.connect(Address::Unix(Some(path)), Connection::new(LineEcho)).unwrap_err();
     let refused = |error: &AddressError| error.source.kind() == ErrorKind::ConnectionRefused;
     assert!(matches!(&error, ConnectError::Address(error) if refused(error)), "{error}");
     for nowhere in [Address::Unix(None), Address::Pair] {

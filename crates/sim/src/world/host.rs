@@ -121,7 +121,7 @@ impl<P: Speak> Host<P> {
     /// Connects to a peer.
     pub(crate) fn call(&mut self, worker: &mut Worker<P, (), SimNet>, line: usize) {
         let connection = self.connection(line);
-        if let Ok(id) = worker.connect(&address_of(line), connection) {
+        if let Ok(id) = worker.connect(address_of(line), connection) {
             self.ids.insert(id, line);
         }
     }

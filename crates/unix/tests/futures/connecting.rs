@@ -94,7 +94,7 @@ fn refused_connection_that_reads_nothing_is_reported_and_does_not_spin<R: Runtim
     let mut recorder = Recorder::<Deaf>::new(|| Connection::new(Deaf));
     R::block_on(async {
         let mut driver: Driver<Deaf, (), R> = Driver::new(Config::default()).unwrap();
-        driver.connect(&Address::Tcp(nobody), Connection::new(Deaf)).unwrap();
+        driver.connect(Address::Tcp(nobody), Connection::new(Deaf)).unwrap();
         pump(&mut driver, &mut recorder, "the report", |_, r| !r.closed.is_empty()).await;
         let rounds = pump_for(&mut driver, &mut recorder, Duration::from_millis(30)).await;
         assert!(rounds <= 2, "{rounds} rounds about nothing");

@@ -15,6 +15,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// The batch client: says all it has to say, ends, and tells of what it hears.
+#[derive(Debug)]
 pub struct Batch(pub(super) Vec<u8>);
 
 impl Protocol for Batch {
