@@ -1,5 +1,6 @@
 //! What an application is told of a worker, in which order, and what a panic ends.
 
+use super::super::outgoing::Line;
 use super::{Nowhere, Peer, ms};
 use crate::application::{Application, Notice, Quiet, SourceEvent, Watch};
 use crate::config::{Config, OnPanic};
