@@ -5,7 +5,7 @@ use crate::record::{Changes, bytes};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueEnum};
 use drywire_core::record::Keep;
-use drywire_driver_mio::{Address, Listen, Target};
+use drywire_driver_mio::{Listen, Target};
 use std::ffi::OsString;
 use std::fmt;
 use std::ops::Range;
