@@ -39,7 +39,11 @@ on_every_runtime!(
 fn idle_driver_is_not_polled_and_sets_no_timer<R: Runtime>() {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let mut recorder = Recorder::<LineEcho>::new(|| {
-        Connection::new(LineEcho).with_limits(Limits { idle_ms: 0, stall_ms: 0, ..Limits::DEFAULT })
+        Connection::new(LineEcho).with_limits(Limits {
+            idle_ms: Limits::NEVER,
+            first_byte_ms: Limits::NEVER,
+            ..Limits::DEFAULT
+        })
     });
     Watched::<R>::block_on(async {
         let (mut driver, address): (Driver<LineEcho, (), Watched<R>>, _) = listening(Config::default());
