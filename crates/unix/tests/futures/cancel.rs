@@ -4,7 +4,7 @@ use crate::runtime::{Runtime, on_every_runtime};
 use crate::scene::{PATIENCE, Recorder, connect, listening, pair, polled, within};
 use drywire_core::{CloseReport, Connection, Context, Protocol, Reason, Stop};
 use drywire_protocols::{ByteEcho, Dialog, LineEcho};
-use drywire_server::{Address, Application, Config, Id, Net, Worker};
+use drywire_server::{Address, Application, Config, Id, Net, OnPanic, Worker};
 use drywire_unix::futures::{self, Driver, Reactor};
 use std::convert::Infallible;
 use std::io::{self, Read, Write};
@@ -20,7 +20,7 @@ on_every_runtime!(
     dropping_connect_before_it_stands_reports_it,
     connection_that_ended_is_returned_and_not_reported_twice,
     run_that_is_dropped_at_every_await_loses_nothing,
-    panic_of_an_application_calls_it_no_more,
+    panic_that_is_to_stop_the_worker_calls_its_application_no_more,
     i4_dropping_drive_reports_however_much_there_was_to_say,
 );
 
@@ -178,14 +178,15 @@ impl<N: Net> Application<N, LineEcho> for Fails {
     }
 }
 
-fn panic_of_an_application_calls_it_no_more<R: Runtime>() {
+fn panic_that_is_to_stop_the_worker_calls_its_application_no_more<R: Runtime>() {
     let address = free_address();
     let at = Address::Tcp(address);
     let peers = thread::spawn(move || [connect_soon(address), connect_soon(address)]);
     let result = std::panic::catch_unwind(|| {
         R::block_on(async {
             let mut fails = Fails(0);
-            let serve = futures::serve::<_, _, R, _>(&at, Config::default(), &mut fails);
+            let config = Config { on_panic: OnPanic::Stop, ..Config::default() };
+            let serve = futures::serve::<_, _, R, _>(&at, config, &mut fails);
             within(PATIENCE, serve).await
         })
     });
