@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 /// A turn is synchronous, so one per thread is enough; a thread-local serves
 /// runtimes that move tasks between threads.
 ///
-/// Bound: keeps at most [`Workspace::POOL_BYTES`] of unused blocks; what comes
+/// Bound: keeps at most [`Workspace::POOL_BYTES`] of unused blocks and queues; what comes
 /// back beyond that is freed, so pools do not drift as tasks migrate.
 #[derive(Debug, Default)]
 pub struct Workspace {
@@ -26,7 +26,7 @@ pub struct Workspace {
 }
 
 impl Workspace {
-    /// Unused blocks kept for the next connection, in bytes.
+    /// Unused blocks and queues kept for the next connection, in bytes.
     pub const POOL_BYTES: usize = 4 << 20;
 
     /// An empty workspace: it grows to what its connections need and stays there.
@@ -35,7 +35,7 @@ impl Workspace {
         Workspace::default()
     }
 
-    /// Bytes of unused blocks that wait in the pool.
+    /// Bytes of unused blocks and queues that wait in the pool.
     #[must_use]
     pub fn pooled_bytes(&self) -> usize {
         self.pool.bytes
@@ -111,8 +111,15 @@ pub(crate) struct Pool {
 
 impl Pool {
     const CLASSES: [usize; 5] = [256, 1024, 4096, 16 * 1024, 64 * 1024];
+    /// The least a block takes.
+    pub(crate) const SMALLEST: usize = Pool::CLASSES[0];
     /// Queues are small; a burst of busy connections should find one each.
     const MAX_BUFFERS: usize = 4096;
+
+    /// What [`Pool::take`] gives for `n` bytes at least, for so many at most.
+    pub(crate) fn block_bytes(n: usize) -> usize {
+        Pool::CLASSES.into_iter().find(|size| *size >= n).unwrap_or(n)
+    }
 
     /// An empty block with room for `n` bytes or more.
     pub(crate) fn take(&mut self, n: usize) -> Vec<u8> {
@@ -143,12 +150,17 @@ impl Pool {
     }
 
     pub(crate) fn take_buffers(&mut self) -> Box<Buffers> {
-        self.buffers.pop().unwrap_or_default()
+        let Some(buffers) = self.buffers.pop() else { return Box::default() };
+        self.bytes -= buffers.heap_bytes();
+        buffers
     }
 
     pub(crate) fn give_buffers(&mut self, buffers: Box<Buffers>) {
         debug_assert!(buffers.is_empty());
-        if self.buffers.len() < Pool::MAX_BUFFERS {
+        // A queue that was long once has room to be so again.
+        let bytes = buffers.heap_bytes();
+        if self.buffers.len() < Pool::MAX_BUFFERS && self.bytes + bytes <= Workspace::POOL_BYTES {
+            self.bytes += bytes;
             self.buffers.push(buffers);
         }
     }

@@ -31,6 +31,7 @@ pub(super) fn describe(entry: &Entry<'_>, began: Time) -> Option<(Who, String, M
             (Who::Transport, format!("fails: {error}"), Mark::Failed(Lane::ToPeer))
         }
         Entry::Drain => (Who::Application, "asks to drain".into(), Mark::Command),
+        Entry::FlushOnly => (Who::Application, "has no memory for more".into(), Mark::Command),
         Entry::Close => (Who::Application, "asks to close".into(), Mark::Command),
         Entry::Abort => (Who::Application, "aborts".into(), Mark::Command),
         Entry::InjectFull(nth) => (Who::Application, format!("has write {nth} refused"), Mark::Command),

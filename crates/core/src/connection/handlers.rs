@@ -41,6 +41,9 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
             }
             return true;
         }
+        if self.flush_only {
+            return false;
+        }
         match self.conn.phase {
             Phase::New => {
                 self.conn.on_open(self.now);

@@ -20,7 +20,7 @@ const WIRE_AHEAD: usize = 16 * 1024;
 
 /// Encoded bytes that may wait before reading pauses. More than one piece on top
 /// of [`WIRE_AHEAD`] encodes to, so output of the protocol's own never pauses it.
-const WIRE_FULL: usize = 4 * WIRE_AHEAD;
+pub(super) const WIRE_FULL: usize = 4 * WIRE_AHEAD;
 
 impl<P: Protocol, L: Layer> Connection<P, L> {
     pub(super) fn owes_wire(&self) -> bool {
@@ -137,6 +137,9 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
             };
         }
         let ahead = self.conn.wire_ahead();
+        if self.flush_only {
+            return if ahead > 0 { Due::Bytes { from_layers: true } } else { Due::Nothing };
+        }
         match self.encode(ahead) {
             Due::Nothing if self.conn.owes_wire() => Due::Bytes { from_layers: true },
             due @ (Due::Nothing | Due::Moved | Due::File(_) | Due::Bytes { .. }) => due,

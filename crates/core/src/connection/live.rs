@@ -35,11 +35,13 @@ pub struct Live<'a, P: Protocol, L: Layer = ()> {
     /// The last call was of `room`, and it queued nothing: asking again at once
     /// would never end.
     pub(super) room_in_vain: bool,
+    /// Nobody is called and nothing is read that would have to be kept.
+    pub(super) flush_only: bool,
 }
 
 impl<'a, P: Protocol, L: Layer> Live<'a, P, L> {
     pub(super) fn new(conn: &'a mut Connection<P, L>, workspace: &'a mut Workspace, now: Time) -> Live<'a, P, L> {
-        Live { conn, workspace, now, room_in_vain: false }
+        Live { conn, workspace, now, room_in_vain: false, flush_only: false }
     }
 
     /// The transport can take output again.
@@ -135,6 +137,19 @@ impl<'a, P: Protocol, L: Layer> Live<'a, P, L> {
         self.conn.asked = self.conn.asked.max(Asked::Close);
     }
 
+    /// There is no memory for this connection to grow: for the rest of the turn
+    /// no handler is called and nothing is read that would have to be kept. What is
+    /// owed is written, and deadlines are judged; a connection that fails by one ends
+    /// without last words.
+    ///
+    /// *Guaranteed*: the connection does not grow in such a turn, unless a layer does. A
+    /// later turn without this goes on where this one stood; whoever asks for it
+    /// makes that turn by itself, because [`Wait`] does not ask for it.
+    pub fn flush_only(&mut self) {
+        self.conn.tap(|tape| tape.recorder.put(&Entry::FlushOnly));
+        self.flush_only = true;
+    }
+
     /// Ends the connection now; what is owed is dropped, and counted as unsent.
     /// A close that waits for nothing but the peer's end keeps its own reason.
     pub fn abort(&mut self) {
@@ -222,7 +237,8 @@ impl<'a, P: Protocol, L: Layer> Live<'a, P, L> {
                 self.on_reading(reading);
                 return Step::Reading(reading);
             }
-            let deadline = self.conn.deadline().min(clocks);
+            let deadline = if self.flush_only { self.conn.flush_deadline() } else { self.conn.deadline() };
+            let deadline = deadline.min(clocks);
             if self.now >= deadline && self.expire() {
                 continue;
             }

@@ -24,17 +24,20 @@ pub use reading::Read;
 use crate::close::{Counters, Reason};
 use crate::context::Control;
 use crate::error::Misuse;
+use crate::file::FileId;
 use crate::layer::Layer;
-use crate::limits::Limits;
-use crate::output::{Buffers, Resource};
+use crate::limits::{ERROR_REPLY_BYTES, Limits};
+use crate::output::{Buffers, Output, Resource};
 use crate::protocol::Protocol;
 use crate::record::{Entry, Tape};
 use crate::time::Time;
-use crate::workspace::Workspace;
+use crate::workspace::{Pool, Workspace};
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use core::fmt;
-use phase::{Asked, InputEnd, OutputEnd, Phase};
+use layered::WIRE_FULL;
+use phase::{Asked, End, InputEnd, OutputEnd, Phase};
+use reading::READ_AT_MOST;
 
 /// Our state for one byte stream.
 ///
@@ -211,6 +214,40 @@ impl<P: Protocol, L: Layer> Connection<P, L> {
     /// Whether the peer has ended its direction.
     pub fn has_peer_ended(&self) -> bool {
         self.input_end != InputEnd::Open
+    }
+
+    /// Bytes of memory behind this connection, what is unused in them included:
+    /// what a budget for many of them has to count, beside the connection itself.
+    ///
+    /// Shared bytes count for each connection that owes them. What the protocol, its
+    /// events, commands and layers hold themselves does not count, nor do
+    /// [`END_BYTES`](Connection::END_BYTES).
+    pub fn heap_bytes(&self) -> usize {
+        let buffers = self.buffers.as_ref().map_or(0, |buffers| buffers.heap_bytes());
+        buffers + self.events.capacity() * size_of::<P::Event>()
+    }
+
+    /// Bytes that the end of a connection takes, for as long as it is under way. A budget
+    /// sets them aside from the beginning: an end cannot wait for memory.
+    pub const END_BYTES: usize = size_of::<End<P::Error>>();
+
+    /// What [`Connection::heap_bytes`] can come to at the end of a turn, by the
+    /// bounds of this connection.
+    ///
+    /// *Guaranteed* without layers. With them, what a layer answers to one read comes
+    /// on top.
+    pub fn most_heap_bytes(&self) -> usize {
+        let Limits { input_bytes, output_bytes, events, files, .. } = self.limits;
+        let (input, output, files) = (input_bytes as usize, output_bytes as usize + ERROR_REPLY_BYTES, files as usize);
+        let wire = if L::TRANSPARENT { 0 } else { 2 * (WIRE_FULL + READ_AT_MOST) };
+        size_of::<Buffers>()
+            + Output::most_heap_bytes(output, files)
+            + Pool::block_bytes(input)
+            // The name of a file comes from the input, and its vector may have grown to it.
+            + 2 * input
+            + 8 * (files + 1) * size_of::<FileId>()
+            + 2 * (events as usize + 4) * size_of::<P::Event>()
+            + wire
     }
 
     /// For tests: refuses the `nth` write from now, counted from 1, as if it did

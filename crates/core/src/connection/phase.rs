@@ -150,7 +150,7 @@ impl<P: Protocol, L: Layer> Connection<P, L> {
 impl<P: Protocol, L: Layer> Live<'_, P, L> {
     /// A handler gave up, or a bound was met: last words, then the postponed close.
     pub(super) fn fail(&mut self, failure: Failure<P::Error>) {
-        if self.conn.output_end == OutputEnd::Open {
+        if self.conn.output_end == OutputEnd::Open && !self.flush_only {
             self.push_error_reply(&failure);
         }
         self.begin_close(match failure {
@@ -288,6 +288,8 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
             return Finish::Nothing;
         }
         match self.conn.output_end {
+            // The layers' end would have to be kept.
+            OutputEnd::Asked if !L::TRANSPARENT && self.flush_only => Finish::Nothing,
             OutputEnd::Asked => {
                 if !L::TRANSPARENT {
                     let conn = &mut *self.conn;

@@ -16,7 +16,7 @@ use alloc::boxed::Box;
 const MERGE_BELOW: usize = 4096;
 
 /// One read asks for this many bytes at most.
-const READ_AT_MOST: usize = 64 * 1024;
+pub(super) const READ_AT_MOST: usize = 64 * 1024;
 
 /// What came of [`Live::read_with`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,7 +87,10 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
             Phase::Active if !self.wants_input() => 0,
             Phase::Active => (conn.limits.input_bytes as usize).saturating_sub(self.unread().len()),
             Phase::Flushing(end) | Phase::Lingering(end)
-                if conn.input_end == InputEnd::Open && self.now < end.until && !conn.wire_is_full() =>
+                if conn.input_end == InputEnd::Open
+                    && self.now < end.until
+                    && !conn.wire_is_full()
+                    && (L::TRANSPARENT || !self.flush_only) =>
             {
                 end.discard_left as usize
             }
@@ -99,7 +102,8 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
         let conn = &*self.conn;
         match &conn.phase {
             Phase::New | Phase::Active => {
-                conn.input_end == InputEnd::Open
+                !self.flush_only
+                    && conn.input_end == InputEnd::Open
                     && conn.control.read_enabled
                     && conn.control.gate == FileGate::Idle
                     && conn.blocked.is_none()
@@ -140,6 +144,8 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
             let buffers = lent(&mut self.conn.buffers);
             buffers.carry.drain(..buffers.carry_start);
             buffers.carry_start = 0;
+            // No more than the bound of the input, whatever a vector would add.
+            buffers.carry.reserve_exact(quota);
             buffers.carry.resize(carried + quota, 0);
             let result = ask(&mut self.conn.tape, Seen::InFull, &mut buffers.carry[carried..], read);
             let n = result.unwrap_or(0);

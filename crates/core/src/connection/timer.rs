@@ -25,6 +25,15 @@ impl<P: Protocol, L: Layer> Connection<P, L> {
         }
     }
 
+    /// The same for a turn that calls nobody: a timer would have come, and stay.
+    pub(super) fn flush_deadline(&self) -> Time {
+        match &self.phase {
+            Phase::New => Time::NEVER,
+            Phase::Active => self.idle_deadline(),
+            Phase::Flushing(_) | Phase::Lingering(_) | Phase::Closing(_) | Phase::Closed => self.deadline(),
+        }
+    }
+
     /// The earliest timer whose call could be made.
     fn timer_deadline(&self) -> Time {
         if self.blocked.is_some_and(|waiting| waiting.timers) {

@@ -8,6 +8,7 @@ mod transaction;
 mod writer;
 
 pub(crate) use transaction::Savepoint;
+use writer::SHARE_FROM;
 pub(crate) use writer::{Refusal, Resource, integers};
 pub use writer::{Refused, Reserved, Writer};
 
@@ -72,6 +73,16 @@ impl Buffers {
 
     pub(crate) fn on_fault(&mut self, fault: Fault) {
         self.fault.get_or_insert(fault);
+    }
+
+    /// Bytes of memory this takes, what is unused in it included.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        size_of::<Buffers>()
+            + self.output.heap_bytes()
+            + self.carry.capacity()
+            + self.name.capacity()
+            + self.to_close.capacity() * size_of::<FileId>()
+            + self.wire.capacity()
     }
 
     /// Gives back what is not needed until the next turn.
@@ -164,6 +175,27 @@ impl Output {
     #[inline]
     pub(crate) fn files(&self) -> usize {
         self.files
+    }
+
+    /// Bytes of memory behind it, what is unused in them included; shared bytes
+    /// count as if they were not.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        let segments = self.sealed.iter().map(|segment| match segment {
+            Segment::Block(block) => block.capacity(),
+            Segment::Shared(shared) => shared.len(),
+            Segment::File { .. } => 0,
+        });
+        segments.sum::<usize>() + self.tail.capacity() + self.sealed.capacity() * size_of::<Segment>()
+    }
+
+    /// What [`Output::heap_bytes`] can come to.
+    ///
+    /// A block is sealed when it is full, or before shared bytes or a file; then more
+    /// than a quarter of it is used, or it moves to the smallest class that takes it.
+    pub(crate) const fn most_heap_bytes(bytes: usize, files: usize) -> usize {
+        let small_blocks = bytes / SHARE_FROM + 2 * files + 2;
+        let segments = 2 * small_blocks + bytes / (BLOCK / 4);
+        4 * bytes + BLOCK + small_blocks * Pool::SMALLEST + 2 * segments * size_of::<Segment>()
     }
 
     pub(crate) fn holds(&self, id: FileId) -> bool {

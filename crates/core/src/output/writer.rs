@@ -12,7 +12,7 @@ use core::fmt;
 
 /// Shared bytes shorter than this are copied: a small slice must not keep a
 /// large buffer alive, and an iovec costs more than the copy.
-const SHARE_FROM: usize = 512;
+pub(super) const SHARE_FROM: usize = 512;
 
 /// The largest integer or prefix that is written in one piece, in bytes.
 const SCALAR: usize = 8;

@@ -33,6 +33,7 @@
 //! 30   Layer           b kind + 8 failed + 16 holding + 32 owing · n taken · c crc · n plain
 //!                      · n wire · n length · layer · n length · reason, the last four when failed
 //! 31   End             b 0 Closed, 1 Dropped, 2 Full
+//! 32   FlushOnly
 //!
 //! text             n whole length · c crc · n length · the front, in UTF-8
 //! misuse           0 none, then the variants in their order
@@ -146,6 +147,7 @@ pub(super) fn put(entry: &Entry<'_>, now: Time, out: &mut Vec<u8>) {
         Entry::Wait { wait, levels, why } => put_wait(*wait, *levels, *why, now, out),
         Entry::Layer(call) => put_layer(call, out),
         Entry::End(ended) => out.extend_from_slice(&[31, position(&ENDS, *ended)]),
+        Entry::FlushOnly => tag(32, out),
     }
 }
 
@@ -194,6 +196,7 @@ pub(super) fn take<'a>(from: &mut &'a [u8], now: Time) -> Option<Entry<'a>> {
         29 => take_wait(from, now)?,
         30 => Entry::Layer(take_layer(from)?),
         31 => Entry::End(take_one(&ENDS, from)?),
+        32 => Entry::FlushOnly,
         _ => return None,
     })
 }

@@ -58,6 +58,8 @@ pub enum Entry<'a> {
     Abort,
     /// [`Connection::inject_full`](crate::Connection::inject_full).
     InjectFull(u32),
+    /// [`Live::flush_only`](crate::Live::flush_only).
+    FlushOnly,
 
     /// A piece of what the entry before announced: input, a command, or what a
     /// layer made of input. Pieces follow each other until it is complete.
@@ -323,6 +325,7 @@ impl Entry<'_> {
             Entry::Close => Entry::Close,
             Entry::Abort => Entry::Abort,
             Entry::InjectFull(nth) => Entry::InjectFull(nth),
+            Entry::FlushOnly => Entry::FlushOnly,
             Entry::Write { offered } => Entry::Write { offered },
             Entry::Wrote { n, crc } => Entry::Wrote { n, crc },
             Entry::StreamFile { id, offset, len } => Entry::StreamFile { id, offset, len },

@@ -9,6 +9,7 @@ mod integers;
 mod layers;
 mod layers_held;
 mod marks;
+mod memory;
 mod model;
 mod phases;
 mod reading;

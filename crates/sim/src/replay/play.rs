@@ -129,6 +129,7 @@ where
         }
         Entry::TransportError(error) => live.handle_transport_error(*error),
         Entry::Drain => live.drain(),
+        Entry::FlushOnly => live.flush_only(),
         Entry::Close => live.close(),
         Entry::Abort => live.abort(),
         Entry::Write { .. }

@@ -24,6 +24,7 @@ fn all() -> Vec<Entry<'static>> {
         Entry::Command { len: u32::MAX, refused: None },
         Entry::File { id, result: Ok(u64::MAX), refused: Some(Misuse::Closed) },
         Entry::Drain,
+        Entry::FlushOnly,
         Entry::Close,
         Entry::Abort,
         Entry::InjectFull(u32::MAX),
