@@ -78,6 +78,10 @@ impl Net for Mio {
         self.names.look_up(id, host, port);
     }
 
+    fn refuse(&mut self, stream: Stream, words: &[u8]) {
+        stream.refuse(words);
+    }
+
     fn register(&mut self, id: Id, mut stream: Stream) -> io::Result<Stream> {
         match stream.register(self.poll.registry(), Token(id.to_token())) {
             Ok(()) => Ok(stream),

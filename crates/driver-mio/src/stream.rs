@@ -261,6 +261,15 @@ impl Stream {
         }
     }
 
+    /// Closes it, unserved and never registered, behind `words`.
+    pub(crate) fn refuse(self, words: &[u8]) {
+        match &self.kind {
+            Kind::Tcp(stream) => socket::refuse(stream.as_fd(), words),
+            Kind::Unix(stream) => socket::refuse(stream.as_fd(), words),
+            Kind::Pair(_) => unreachable!("pairs are not accepted"),
+        }
+    }
+
     /// Makes the coming close a reset, so that half an answer is not taken for a
     /// whole one. Only TCP can say so.
     pub(crate) fn reset_on_close(&self) {

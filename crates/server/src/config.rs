@@ -51,11 +51,16 @@ pub struct Config {
     pub root: Option<PathBuf>,
     /// What is added to the bounds of connections that are accepted.
     pub timeouts: Timeouts,
-    /// Connections that may be open at once, in all workers: FAULTS 25.
+    /// Connections that may be open at once, in all workers, whoever opened them: FAULTS 25.
     pub max_connections: usize,
     /// Connections from one address that may be open at once, in all workers: FAULTS 26.
+    /// A network of 64 bits is one address of IPv6. Unix sockets are not counted by address.
     pub max_connections_per_address: usize,
-    /// Bytes that all connections and what waits for them may hold together, in all workers.
+    /// What a peer hears that is refused for one of these, before the close: a line its
+    /// protocol has for it, such as `421 too busy` and its end of line. Best effort.
+    pub refusal: String,
+    /// Bytes that all connections and what waits for them may hold together, in all
+    /// workers: a hard bound on what [`Commons`](crate::Commons) counts.
     pub memory_bytes: usize,
     /// How often [`Application::tick`](crate::Application::tick) is called.
     pub tick: Option<Duration>,
@@ -92,6 +97,7 @@ impl Default for Config {
             timeouts: Timeouts::default(),
             max_connections: 65_536,
             max_connections_per_address: 16_384,
+            refusal: String::new(),
             memory_bytes: 1 << 30,
             tick: None,
             connect_timeout: Duration::from_secs(10),

@@ -8,6 +8,8 @@
 //!   of a driver that is not waiting.
 //! - [`net`]: what a driver adds to it.
 //! - [`application`]: what a server's own code implements.
+//! - [`admission`]: who is let in, and why somebody is not.
+//! - [`stats`]: what is counted.
 //! - [`commons`]: what the workers of one server share.
 //! - [`config`]: what a driver can be told.
 //! - [`address`]: where to listen and whom to connect to.
@@ -26,6 +28,7 @@
 
 pub mod accept;
 pub mod address;
+pub mod admission;
 pub mod application;
 pub mod commons;
 pub mod config;
@@ -39,6 +42,7 @@ pub mod io_error;
 pub mod log_limit;
 pub mod net;
 pub mod receipt;
+pub mod stats;
 mod sync;
 pub mod table;
 pub mod target;
@@ -47,6 +51,7 @@ pub mod workers;
 
 pub use accept::{ACCEPTS_PER_TURN, Backoff, Pause, Verdict, classify};
 pub use address::{Address, ParseAddressError};
+pub use admission::{Refusal, least_memory_bytes};
 pub use application::{Accept, Application, Notice, Quiet, SourceEvent, Watch};
 pub use commons::Commons;
 pub use config::{
@@ -61,6 +66,7 @@ pub use io_error::AddressError;
 pub use log_limit::{Log, LogLimiter};
 pub use net::{Clock, Connecting, Interest, Net, News, Release};
 pub use receipt::{Dropped, Outcome, Receipt};
+pub use stats::{Ended, Stats};
 pub use table::{Id, Table};
 pub use target::{ConnectError, Target};
 pub use worker::{Rounds, Worker};

@@ -52,6 +52,13 @@ pub trait Net: Sized {
     /// dropped does not wait for answers.
     fn resolve(&mut self, id: Id, host: &str, port: u16);
 
+    /// Closes a stream that nobody is going to serve, never registered: without a reset where that
+    /// is possible, behind `words` if its transport takes them at once. Never waits.
+    fn refuse(&mut self, stream: Self::Open, words: &[u8]) {
+        let _ = words;
+        drop(stream);
+    }
+
     /// Registers a stream for both directions.
     ///
     /// # Errors

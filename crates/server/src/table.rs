@@ -88,23 +88,22 @@ impl fmt::Debug for Id {
 /// table does not shrink.
 #[derive(Debug)]
 pub struct Table<T> {
-    slots: Vec<Slot<T>>,
+    /// All but the last are full. Pieces, so that nothing is copied when the table
+    /// grows and no more than one piece is unused.
+    pieces: Vec<Vec<Slot<T>>>,
     /// The slot to use next, or [`NO_SLOT`].
     free: u32,
     len: usize,
 }
 
 impl<T> Table<T> {
+    /// What one entry takes of the table, in bytes.
+    pub const SLOT_BYTES: usize = size_of::<Slot<T>>();
+
     /// A table without entries; nothing is allocated yet.
     #[must_use]
     pub const fn new() -> Table<T> {
-        Table { slots: Vec::new(), free: NO_SLOT, len: 0 }
-    }
-
-    /// A table that allocates once for its first `slots` entries.
-    #[must_use]
-    pub fn with_capacity(slots: usize) -> Table<T> {
-        Table { slots: Vec::with_capacity(slots), ..Table::new() }
+        Table { pieces: Vec::new(), free: NO_SLOT, len: 0 }
     }
 
     /// Adds an entry.
@@ -142,7 +141,7 @@ impl<T> Table<T> {
     #[must_use]
     #[inline]
     pub fn get(&self, id: Id) -> Option<&T> {
-        let slot = self.slots.get(id.index as usize)?;
+        let slot = self.slot(id.index)?;
         if slot.generation == id.generation { slot.value.as_ref() } else { None }
     }
 
@@ -150,26 +149,27 @@ impl<T> Table<T> {
     #[must_use]
     #[inline]
     pub fn get_mut(&mut self, id: Id) -> Option<&mut T> {
-        let slot = self.slots.get_mut(id.index as usize)?;
+        let slot = self.slot_mut(id.index)?;
         planted!(StaleIdAccepted: return slot.value.as_mut());
         if slot.generation == id.generation { slot.value.as_mut() } else { None }
     }
 
     /// Takes the entry of `id` out; from now on the id finds nothing.
     pub fn remove(&mut self, id: Id) -> Option<T> {
-        let slot = self.slots.get_mut(id.index as usize)?;
+        let free = self.free;
+        let slot = self.slot_mut(id.index)?;
         if slot.generation != id.generation {
             return None;
         }
         let value = slot.value.take()?;
-        self.len -= 1;
         // A slot without a next id stays empty and off the list of free ones: it
         // is retired, because to start over would make an old id find a new entry.
         if let Some(next) = id.next() {
             slot.generation = next.generation;
-            slot.next_free = self.free;
+            slot.next_free = free;
             self.free = id.index;
         }
+        self.len -= 1;
         Some(value)
     }
 
@@ -195,7 +195,7 @@ impl<T> Table<T> {
     ///
     /// Takes time for every slot there ever was, not for every entry.
     pub fn iter(&self) -> impl Iterator<Item = (Id, &T)> {
-        iter::zip(0.., &self.slots).filter_map(|(index, slot)| {
+        iter::zip(0.., self.pieces.iter().flatten()).filter_map(|(index, slot)| {
             let id = Id { index, generation: slot.generation };
             Some((id, slot.value.as_ref()?))
         })
@@ -208,24 +208,55 @@ impl<T> Table<T> {
 
     /// The id the next entry gets.
     fn vacant(&self) -> Option<Id> {
-        match self.slots.get(self.free as usize) {
+        match self.slot(self.free) {
             Some(slot) => Some(Id { index: self.free, generation: slot.generation }),
-            None => Id::first(self.slots.len()),
+            None => Id::first(self.slots()),
+        }
+    }
+
+    #[inline]
+    fn slot(&self, index: u32) -> Option<&Slot<T>> {
+        let index = index as usize;
+        self.pieces.get(index / PIECE)?.get(index % PIECE)
+    }
+
+    #[inline]
+    fn slot_mut(&mut self, index: u32) -> Option<&mut Slot<T>> {
+        let index = index as usize;
+        self.pieces.get_mut(index / PIECE)?.get_mut(index % PIECE)
+    }
+
+    /// Slots there are, used or not.
+    fn slots(&self) -> usize {
+        self.pieces.last().map_or(0, |last| (self.pieces.len() - 1) * PIECE + last.len())
+    }
+
+    fn push(&mut self, slot: Slot<T>) {
+        match self.pieces.last_mut() {
+            Some(last) if last.len() < PIECE => last.push(slot),
+            // A table of a few entries is small.
+            None => self.pieces.push(vec![slot]),
+            Some(_) => {
+                let mut piece = Vec::with_capacity(PIECE);
+                piece.push(slot);
+                self.pieces.push(piece);
+            }
         }
     }
 
     /// Fills the slot that [`Table::vacant`] named.
     fn occupy(&mut self, id: Id, value: T) -> Id {
-        match self.slots.get_mut(id.index as usize) {
+        match self.slot_mut(id.index) {
             Some(slot) => {
                 debug_assert!(slot.value.is_none(), "slot {id} is on the free list");
                 slot.value = Some(value);
-                self.free = slot.next_free;
+                let next = slot.next_free;
+                self.free = next;
             }
             None => {
-                debug_assert_eq!(self.slots.len(), id.index as usize);
+                debug_assert_eq!(self.slots(), id.index as usize);
                 let generation = id.generation;
-                self.slots.push(Slot { generation, next_free: NO_SLOT, value: Some(value) });
+                self.push(Slot { generation, next_free: NO_SLOT, value: Some(value) });
             }
         }
         self.len += 1;
@@ -255,6 +286,9 @@ const INDEX_BITS: u32 = if TOKEN_BITS == 64 { 32 } else { 20 };
 const INDEX_MASK: usize = (1 << INDEX_BITS) - 1;
 const GENERATIONS_END: usize = (1 << (TOKEN_BITS - INDEX_BITS)) - 1;
 const _: () = assert!(usize::BITS >= 32, "a token needs 32 bits");
+
+/// Slots in one piece. Not measured: a hundred kilobytes or so of connections.
+const PIECE: usize = 256;
 
 /// One index is left out so that [`NO_SLOT`] is none.
 const SLOTS_END: usize = INDEX_MASK;

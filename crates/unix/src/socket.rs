@@ -88,6 +88,25 @@ pub fn half_close(fd: BorrowedFd<'_>) -> bool {
     true
 }
 
+/// Closes a connection that nobody is going to serve, behind `words`, without
+/// waiting. What the peer has said so far is read and dropped, within a bound: unread, it
+/// would make the close a reset that destroys the words.
+pub fn refuse(fd: BorrowedFd<'_>, words: &[u8]) {
+    if !words.is_empty() {
+        let _ = retry_on_intr(|| send(fd, words, NO_SIGNAL | SendFlags::DONTWAIT));
+    }
+    let _ = shutdown(fd, Shutdown::Write);
+    let mut slot = [0; 4096];
+    for _ in 0..REFUSED_READS {
+        if !matches!(receive(fd, &mut slot, Mode::DontWait), Ok(1..)) {
+            return;
+        }
+    }
+}
+
+/// Reads of 4 KiB that are made of a peer that is refused.
+const REFUSED_READS: usize = 4;
+
 /// Makes the coming close a reset, so that half an answer is not taken for a
 /// whole one. Only TCP can say so; of other sockets it does nothing.
 pub fn reset_on_close(fd: BorrowedFd<'_>) {

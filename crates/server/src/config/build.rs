@@ -45,6 +45,7 @@ settings! {
     timeouts: Timeouts,
     max_connections: usize,
     max_connections_per_address: usize,
+    refusal: impl Into<String>,
     memory_bytes: usize,
     tick: impl Into<Option<Duration>>,
     connect_timeout: Duration,

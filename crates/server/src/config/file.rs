@@ -7,7 +7,7 @@
 mod kinds;
 
 use super::{Config, ConfigError, ConfigErrors, Position};
-use kinds::{Kind, count, flag, optional, panics, path, places, reuse, size, timeout, timeout_rate, wait};
+use kinds::{Kind, count, flag, optional, panics, path, places, reuse, size, text, timeout, timeout_rate, wait};
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use toml::Spanned;
@@ -54,6 +54,7 @@ const SECTIONS: [Section; 3] = [
             key!("root", root, path()),
             key!("max-connections", max_connections, count()),
             key!("max-connections-per-address", max_connections_per_address, count()),
+            key!("refusal", refusal, text()),
             key!("memory-bytes", memory_bytes, size()),
             key!("tick", tick, optional()),
             key!("connect-timeout", connect_timeout, wait()),

@@ -64,7 +64,7 @@ proptest! {
                     let Some(id) = pick(n).filter(|id| model.contains_key(id)) else { continue };
                     let old = Id { generation: last_generation(), ..id };
                     if old != id {
-                        table.slots[id.index as usize].generation = old.generation;
+                        table.slot_mut(id.index).unwrap().generation = old.generation;
                         let value = model.remove(&id).unwrap();
                         model.insert(old, value);
                         issued.push(old);
@@ -110,7 +110,7 @@ fn freed_slots_are_all_used_again_before_the_table_grows() {
     let mut table = Table::new();
     for _ in 0..3 {
         let ids: Vec<Id> = (0..10).map(|n| table.insert(n).unwrap()).collect();
-        assert_eq!(table.slots.len(), 10);
+        assert_eq!(table.slots(), 10);
         ids.iter().for_each(|id| assert!(table.remove(*id).is_some()));
     }
 }
@@ -119,7 +119,7 @@ fn freed_slots_are_all_used_again_before_the_table_grows() {
 fn fault_45_slot_whose_generations_are_used_up_is_retired() {
     let mut table = Table::new();
     table.insert(1).unwrap();
-    table.slots[0].generation = last_generation();
+    table.slot_mut(0).unwrap().generation = last_generation();
     let last = Id { index: 0, generation: last_generation() };
     assert_eq!(table.remove(last), Some(1));
 
@@ -150,7 +150,7 @@ fn reserved_tokens_are_no_ids() {
 
 #[test]
 fn entry_knows_its_id_and_a_panic_in_its_making_leaves_no_trace() {
-    let mut table = Table::with_capacity(2);
+    let mut table = Table::new();
     let id = table.insert_with(|id| id.to_token()).unwrap();
     assert_eq!(table.get(id), Some(&id.to_token()));
 
@@ -171,4 +171,15 @@ fn slot_costs_eight_bytes_beyond_its_entry() {
 fn id_reads_as_place_and_generation() {
     let id = Table::new().insert(()).unwrap();
     assert_eq!(format!("{id} {id:?}"), "0.1 Id(0.1)");
+}
+
+#[test]
+fn i2_large_table_has_no_more_room_than_one_piece() {
+    let mut table = Table::new();
+    let ids: Vec<Id> = (0..5 * PIECE + 3).map(|n| table.insert(n).unwrap()).collect();
+    assert!(ids.iter().enumerate().all(|(n, id)| table.get(*id) == Some(&n)), "across pieces");
+    assert!(table.ids().eq(ids.iter().copied()));
+    let room: usize = table.pieces.iter().map(Vec::capacity).sum();
+    assert!(room < table.slots() + PIECE, "room for {room}");
+    assert!(ids.iter().enumerate().all(|(n, id)| table.remove(*id) == Some(n)));
 }

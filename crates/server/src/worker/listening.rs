@@ -1,9 +1,11 @@
 //! Listening: sockets that others connect to, and who is let in.
 
+use super::outgoing::Line;
 use super::slot::{Listening, Slot};
 use super::{Worker, table_is_full};
 use crate::accept::{ACCEPTS_PER_TURN, Verdict, classify};
 use crate::address::Address;
+use crate::admission::{Origin, Refusal};
 use crate::application::{Application, Notice};
 use crate::escape::escaped;
 use crate::io_error::AddressError;
@@ -108,16 +110,26 @@ where
     }
 
     fn welcome<A: Application<N, P, L>>(&mut self, listener: Id, stream: N::Open, peer: Address, application: &mut A) {
+        let place = match self.place(Origin::of(&peer)) {
+            Ok(place) => place,
+            Err(refusal) => return self.refuse(stream, &peer, refusal),
+        };
         let mut made = None;
         self.call("accept", application, |worker, application| made = application.accept(worker, listener, &peer));
         let Some(connection) = made else {
+            self.stats.turned_away += 1;
             debug!(peer = %escaped(&peer), "turned away");
             return;
         };
         let mut limits = *connection.limits();
         self.config.timeouts.apply(&mut limits);
-        match self.add(stream, connection.with_limits(limits)) {
+        let connection = connection.with_limits(limits);
+        if let Err(refusal) = self.prepare(&connection) {
+            return self.refuse(stream, &peer, refusal);
+        }
+        match self.insert(connection, place, |net, id| net.register(id, stream).map(Line::Stands)) {
             Ok(id) => {
+                self.stats.accepted += 1;
                 if tracing::enabled!(Level::DEBUG)
                     && let Some(Slot::Connection(entry)) = self.table.get_mut(id)
                 {
@@ -127,6 +139,16 @@ where
             }
             // That connection's problem alone (FAULTS 8).
             Err(refused) => warn!(peer = %escaped(&peer), error = %refused, "cannot serve"),
+        }
+    }
+
+    /// There is no room for a peer: it is told so, as far as that goes without waiting
+    /// for it, and counted (FAULTS 25, 26).
+    fn refuse(&mut self, stream: N::Open, peer: &Address, refusal: Refusal) {
+        self.stats.on_refused(refusal);
+        self.net.refuse(stream, self.config.refusal.as_bytes());
+        if let Log::Write { suppressed } = self.refusals.on_event(self.now) {
+            warn!(peer = %escaped(peer), reason = %refusal, suppressed, "refused");
         }
     }
 }

@@ -10,6 +10,7 @@ mod commands;
 mod draining;
 mod listening;
 mod log;
+mod memory;
 mod outgoing;
 mod rounds;
 mod slot;
@@ -17,17 +18,21 @@ mod sources;
 mod timers;
 mod turns;
 
+use crate::admission::{Origin, Place};
 use crate::commons::Commons;
 use crate::config::Config;
 use crate::drain::{Drain, DrainReport};
 use crate::gate::Setup;
 use crate::inbox::{Inbox, Order};
+use crate::log_limit::LogLimiter;
 use crate::net::Net;
+use crate::stats::Stats;
 use crate::table::{Id, Table};
 use calls::Panics;
 use commands::{Linked, Spare};
 use drywire_core::layer::Layer;
 use drywire_core::{Connection, Live, Protocol, Time, Workspace, planted};
+use memory::Memory;
 use outgoing::{Line, Lookups};
 pub use rounds::Rounds;
 use slot::{Entry, Slot};
@@ -70,7 +75,12 @@ pub struct Worker<P: Protocol, L: Layer, N: Net> {
     /// Rounds in a row that could not hear all news.
     full_rounds: usize,
     config: Config,
-    commons: Commons,
+    memory: Memory,
+    stats: Stats,
+    /// What of them all workers' sum has already.
+    published: Stats,
+    /// Lines about peers that were refused.
+    refusals: LogLimiter,
     now: Time,
 }
 
@@ -88,9 +98,9 @@ impl<P: Protocol, L: Layer, N: Net> Worker<P, L, N> {
     /// comes with the next round.
     ///
     /// # Errors
-    /// The poller's, or the table is full.
+    /// The poller's, a [`Refusal`](crate::Refusal), or the table is full.
     pub fn add(&mut self, stream: impl Into<N::Open>, connection: Connection<P, L>) -> io::Result<Id> {
-        self.insert(connection, |net, id| net.register(id, stream.into()).map(Line::Stands))
+        self.insert_own(connection, |net, id| net.register(id, stream.into()).map(Line::Stands))
     }
 
     /// Open connections.
@@ -101,6 +111,16 @@ impl<P: Protocol, L: Layer, N: Net> Worker<P, L, N> {
     /// No connection is open.
     pub fn is_empty(&self) -> bool {
         self.connections == 0
+    }
+
+    /// What was counted so far. Cheap: a copy.
+    pub fn stats(&self) -> Stats {
+        Stats { commands_dropped: self.inbox.dropped(), ..self.stats }
+    }
+
+    /// What all workers of the server share.
+    pub fn commons(&self) -> &Commons {
+        self.memory.commons()
     }
 
     /// Files that are being sent or answered.
@@ -125,7 +145,8 @@ impl<P: Protocol, L: Layer, N: Net> Worker<P, L, N> {
         if !self.ready.is_empty() || !self.orders.is_empty() || drain_begins {
             return Some(Time::ZERO);
         }
-        let alarm = self.alarms.peek().map_or(Time::NEVER, |Reverse((at, _))| *at).min(self.timers.next());
+        let alarm = self.alarms.peek().map_or(Time::NEVER, |Reverse((at, _))| *at);
+        let alarm = alarm.min(self.timers.next()).min(self.memory.deadline());
         let next = match self.drain {
             Drain::Draining { deadline } if self.connections > 0 => alarm.min(deadline),
             Drain::Stopped if self.connections > 0 => return Some(Time::ZERO),
@@ -179,17 +200,32 @@ impl<P: Protocol, L: Layer, N: Net> Worker<P, L, N> {
             panics: Panics::default(),
             full_rounds: 0,
             config,
-            commons,
+            memory: Memory::new(commons),
+            stats: Stats::default(),
+            published: Stats::default(),
+            refusals: LogLimiter::new(),
         }
+    }
+
+    /// A connection that came by no listener of ours.
+    fn insert_own(
+        &mut self,
+        connection: Connection<P, L>,
+        open: impl FnOnce(&mut N, Id) -> io::Result<Line<N>>,
+    ) -> io::Result<Id> {
+        let place = self.place(Origin::Nowhere)?;
+        self.insert(connection, place, open)
     }
 
     fn insert(
         &mut self,
         connection: Connection<P, L>,
+        place: Place,
         open: impl FnOnce(&mut N, Id) -> io::Result<Line<N>>,
     ) -> io::Result<Id> {
+        self.prepare(&connection)?;
         let net = &mut self.net;
-        let make = |id| open(net, id).map(|line| Slot::Connection(Entry::new(connection, line)));
+        let make = |id| open(net, id).map(|line| Slot::Connection(Entry::new(connection, line, place)));
         let id = self.table.try_insert_with(make).unwrap_or_else(|| Err(table_is_full()))?;
         self.connections += 1;
         self.make_ready(id);

@@ -222,7 +222,7 @@ impl<P: Protocol, L: Layer, N: Net> Worker<P, L, N> {
         let coming = |step| Line::Coming(Box::new(Coming { target: target.clone(), within, deadline, step }));
         let id = match &target.whom {
             Whom::Address(address) => {
-                let id = self.insert(connection, |net, id| {
+                let id = self.insert_own(connection, |net, id| {
                     let stream = net.connect(id, address)?;
                     let (address, rest) = (address.clone(), Vec::new().into_iter());
                     Ok(coming(Step::Trying(Attempt { stream, address, until: deadline, rest })))
@@ -230,7 +230,7 @@ impl<P: Protocol, L: Layer, N: Net> Worker<P, L, N> {
                 id.map_err(|source| AddressError::new(address.clone(), source))?
             }
             Whom::Name { .. } => {
-                let id = self.insert(connection, |_, _| Ok(coming(Step::Waiting)));
+                let id = self.insert_own(connection, |_, _| Ok(coming(Step::Waiting)));
                 let id = id.map_err(|source| ConnectError::NoRoom { target: target.clone(), source })?;
                 self.wait_for_look_up(id);
                 id

@@ -142,9 +142,11 @@ where
         worker.tick_drain(application);
         // Last, so that who was not finished comes after everybody who has news.
         worker.run_ready(application);
+        worker.relieve(application);
         if worker.is_shut_down() {
             worker.finish(application);
         }
+        worker.publish_stats();
     }
 
     /// Calls [`Application::started`], if it was not called yet. A round does so itself; a

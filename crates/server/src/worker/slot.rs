@@ -4,6 +4,7 @@ use super::commands::Linked;
 use super::outgoing::Line;
 use crate::accept::Backoff;
 use crate::address::Address;
+use crate::admission::Place;
 use crate::net::{Interest, Net, News};
 use drywire_core::layer::Layer;
 use drywire_core::{Connection, Protocol, Ready, Time};
@@ -33,8 +34,16 @@ pub(super) struct Entry<P: Protocol, L: Layer, N: Net> {
     pub(super) ready: Ready,
     /// The transport may take output again, and no turn has tried yet.
     pub(super) writable: bool,
+    /// Its place among all connections of the server; given back with it.
+    _place: Place,
+    /// What is counted of the memory behind it, in bytes.
+    pub(super) held: usize,
     /// It stands in the ready list.
     pub(super) queued: bool,
+    /// It stands among those who wait for memory.
+    pub(super) is_starved: bool,
+    /// It was cut because there was no memory for it.
+    pub(super) is_shed: bool,
 }
 
 impl<P: Protocol, L: Layer, N: Net> Entry<P, L, N> {
@@ -50,7 +59,7 @@ impl<P: Protocol, L: Layer, N: Net> Entry<P, L, N> {
         self.connection.counters().sent > sent_before && !self.connection.is_owing()
     }
 
-    pub(super) fn new(connection: Connection<P, L>, line: Line<N>) -> Entry<P, L, N> {
+    pub(super) fn new(connection: Connection<P, L>, line: Line<N>, place: Place) -> Entry<P, L, N> {
         Entry {
             connection,
             line,
@@ -59,7 +68,11 @@ impl<P: Protocol, L: Layer, N: Net> Entry<P, L, N> {
             peer: None,
             ready: Ready::UNKNOWN,
             writable: false,
+            _place: place,
+            held: 0,
             queued: false,
+            is_starved: false,
+            is_shed: false,
         }
     }
 }

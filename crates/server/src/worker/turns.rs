@@ -28,7 +28,8 @@ where
         if self.is_coming(id) {
             return self.come(id, application);
         }
-        let mut budget = Budget::bytes(self.config.budget_bytes.max(1));
+        let mut budget = Budget::bytes(self.turn_budget());
+        let may_grow = self.may_grow(id);
         let Some(Slot::Connection(entry)) = self.table.get_mut(id) else { return };
         let sent_before = entry.connection.counters().sent;
         if entry.alarm <= self.now
@@ -50,11 +51,15 @@ where
             if std::mem::take(&mut entry.writable) {
                 live.handle_writable();
             }
-            feed(&mut entry.linked, &mut live);
+            if may_grow {
+                feed(&mut entry.linked, &mut live);
+            } else {
+                live.flush_only();
+            }
             let mut wire = self.net.wire(id, stream);
             let turn = loop {
                 let turn = turn(&mut live, &mut wire, &mut entry.ready, &mut budget);
-                if !matches!(turn, Turn::Wait(_)) || !feed(&mut entry.linked, &mut live) {
+                if !matches!(turn, Turn::Wait(_)) || !may_grow || !feed(&mut entry.linked, &mut live) {
                     break turn;
                 }
             };
@@ -65,6 +70,7 @@ where
                 Turn::Event(event) => application.event(self, id, event),
                 Turn::Again => {
                     let written_out = entry.is_written_out(sent_before);
+                    self.settle(id);
                     self.make_ready(id);
                     if written_out {
                         application.written_out(self, id);
@@ -82,6 +88,10 @@ where
                     if let Some(deadline) = wait.deadline {
                         self.set_alarm(id, deadline);
                     }
+                    self.settle(id);
+                    if !may_grow {
+                        self.starve(id);
+                    }
                     if written_out {
                         application.written_out(self, id);
                     }
@@ -97,11 +107,12 @@ where
     pub(super) fn part_with<A: Application<N, P, L>>(
         &mut self,
         id: Id,
-        report: CloseReport<P::Error>,
+        mut report: CloseReport<P::Error>,
         application: &mut A,
     ) {
         let Some(Slot::Connection(entry)) = self.table.remove(id) else { return };
         self.connections -= 1;
+        self.on_end(&entry, &mut report);
         self.note_in_drain_report(id, &entry, &report);
         log_close(id, entry.peer.as_deref(), &report);
         self.let_go(id, entry, &report.reason);

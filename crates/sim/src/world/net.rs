@@ -56,6 +56,12 @@ impl Net for SimNet {
     /// Names are not part of a world yet: whoever asks waits until its deadline.
     fn resolve(&mut self, _: Id, _: &str, _: u16) {}
 
+    fn refuse(&mut self, stream: Stream, _: &[u8]) {
+        let state = &mut *self.state.borrow_mut();
+        state.event(15, stream.0, 0, || "refused".into());
+        state.end(stream.0);
+    }
+
     fn register(&mut self, id: Id, stream: Stream) -> io::Result<Stream> {
         let line = stream.0;
         let state = &mut *self.state.borrow_mut();

@@ -132,6 +132,11 @@ impl<R: Reactor> Net for Sockets<R> {
         self.reactor.block(move || lookup.run());
     }
 
+    fn refuse(&mut self, stream: R::Open, words: &[u8]) {
+        let fd: OwnedFd = stream.into();
+        socket::refuse(fd.as_fd(), words);
+    }
+
     fn register(&mut self, id: Id, stream: R::Open) -> io::Result<Socket<R::Io>> {
         self.socket(id, stream.into())
     }

@@ -114,6 +114,17 @@ pub(super) fn path() -> Kind<Option<PathBuf>> {
     }
 }
 
+/// Words.
+pub(super) fn text() -> Kind<String> {
+    Kind {
+        read: |value, findings| match value.get_ref().as_str() {
+            Some(text) => Some(text.into()),
+            None => findings.none(value, "these are no words; write \"421 too busy\\r\\n\""),
+        },
+        write: |text| Some(quoted(text)),
+    }
+}
+
 /// When workers listen with sockets of their own.
 pub(super) fn reuse() -> Kind<PortReuse> {
     const WORDS: [(&str, PortReuse); 3] = [("auto", PortReuse::Auto), ("on", PortReuse::On), ("off", PortReuse::Off)];

@@ -37,6 +37,7 @@ fn w5_every_field_can_be_said_in_the_file_and_reads_back() {
         keep_alive: None,
         no_delay: false,
         root: Some("/srv".into()),
+        refusal: "421 too \"busy\"\r\n".into(),
         timeouts: Timeouts {
             first_byte: Some(Duration::from_millis(1500)),
             message: Some(Duration::ZERO),
