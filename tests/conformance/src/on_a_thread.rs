@@ -4,7 +4,7 @@
 use crate::peer::narrow_listener;
 use crate::staged::Staged;
 use crate::subject::{Capability, Options, Running, Scene, Subject, Testable};
-use drywire_server::{Address, Config, Net, ServerHandle, Target, Worker};
+use drywire_server::{Address, Commons, Config, Net, ServerHandle, Target, Worker};
 use std::fmt;
 use std::io;
 use std::marker::PhantomData;
@@ -71,6 +71,7 @@ impl<R: Runs> Subject for On<R> {
 pub struct Thread<P: Testable> {
     address: Address,
     handle: ServerHandle<P::Command>,
+    commons: Commons,
     thread: JoinHandle<()>,
 }
 
@@ -86,19 +87,15 @@ impl<P: Testable> Thread<P> {
         scene: Scene<P>,
         open: impl FnOnce(&mut Worker<P, (), R::Net>, &mut Staged<P>) -> io::Result<Address> + Send + 'static,
     ) -> io::Result<Thread<P>> {
-        let config = Config {
-            root: options.root.clone(),
-            drain_timeout: options.drain_timeout,
-            tick: options.tick,
-            ..Config::default()
-        };
+        let config = options.to_config();
         let (tell, told) = mpsc::channel();
         let thread = thread::spawn(move || {
             let failed = tell.clone();
             let begin = move |worker: &mut Worker<P, (), R::Net>| {
                 let mut staged = Staged::new(scene);
                 let address = open(worker, &mut staged)?;
-                tell.send(Ok((address, worker.server_handle()))).expect("the check waits");
+                let told = (address, worker.server_handle(), worker.commons().clone());
+                tell.send(Ok(told)).expect("the check waits");
                 Ok(staged)
             };
             if let Err(error) = R::run(config, begin) {
@@ -107,14 +104,18 @@ impl<P: Testable> Thread<P> {
                 failed.send(Err(error)).expect("it failed at the start");
             }
         });
-        let (address, handle) = told.recv().map_err(io::Error::other)??;
-        Ok(Thread { address, handle, thread })
+        let (address, handle, commons) = told.recv().map_err(io::Error::other)??;
+        Ok(Thread { address, handle, commons, thread })
     }
 }
 
 impl<P: Testable> Running for Thread<P> {
     fn address(&self) -> Address {
         self.address.clone()
+    }
+
+    fn commons(&self) -> Option<Commons> {
+        Some(self.commons.clone())
     }
 
     fn shutdown(&self) {

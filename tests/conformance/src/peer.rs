@@ -2,7 +2,7 @@
 
 use rustix::net::{AddressFamily, SocketType, sockopt};
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::panic::resume_unwind;
@@ -50,6 +50,14 @@ pub(crate) fn connect_narrowest(address: SocketAddr, patience: Duration) -> TcpS
     let fd = tcp_socket(address).expect("a socket");
     sockopt::set_socket_recv_buffer_size(&fd, 1).expect("a size, raised to the smallest");
     sockopt::set_socket_send_buffer_size(&fd, 1).expect("a size, raised to the smallest");
+    connect_socket(fd, address, patience)
+}
+
+/// Connects from another address of this machine.
+#[track_caller]
+pub(crate) fn connect_from(from: Ipv4Addr, address: SocketAddr, patience: Duration) -> TcpStream {
+    let fd = tcp_socket(address).expect("a socket");
+    rustix::net::bind(&fd, &SocketAddr::from((from, 0))).expect("an address of this machine");
     connect_socket(fd, address, patience)
 }
 

@@ -7,7 +7,7 @@ use crate::hands::Hook;
 use crate::peer;
 use crate::subject::{Options, Running, Scene, Seen, Subject, Testable};
 use drywire_core::{CloseReport, Connection};
-use drywire_server::{Address, Target};
+use drywire_server::{Address, Commons, Target};
 use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -132,6 +132,13 @@ impl<S: Subject, P: Testable> Stage<S, P> {
     {
         self.wait("the close report", |seen| !seen[number].reports.is_empty());
         self.scene.look(|seen| seen[number].reports[0].clone())
+    }
+
+    /// What is counted of the connections.
+    #[track_caller]
+    pub(crate) fn commons(&self) -> Commons {
+        let running = self.running.as_ref().expect("it runs until the stage is gone");
+        running.commons().expect("a driver that declares admission has them")
     }
 
     /// Begins to shut down.

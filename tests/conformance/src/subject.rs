@@ -2,7 +2,7 @@
 
 use crate::hands::Hook;
 use drywire_core::{CloseReport, Connection, Protocol};
-use drywire_server::{Address, Target};
+use drywire_server::{Address, Commons, Config, Target};
 use std::fmt::{self, Debug, Display};
 use std::io;
 use std::path::PathBuf;
@@ -49,6 +49,12 @@ pub trait Running: Send + 'static {
 
     /// Begins to shut down: nobody new, everybody gets what is owed.
     fn shutdown(&self);
+
+    /// What is counted of its connections. Only asked for when
+    /// [`Capability::Admission`] is declared.
+    fn commons(&self) -> Option<Commons> {
+        None
+    }
 
     /// Waits until it has ended by itself, after a shutdown or when a client's
     /// connection has ended. All its threads are gone then.
@@ -97,6 +103,8 @@ pub enum Capability {
     /// Runs an application over a [`Worker`](drywire_server::Worker), with what
     /// [`Staged`](crate::Staged) passes on, and [`Options::tick`].
     Callbacks,
+    /// Caps on connections and memory, and a polite refusal.
+    Admission,
 }
 
 impl Capability {
@@ -116,6 +124,7 @@ impl Capability {
         Capability::Shutdown,
         Capability::Commands,
         Capability::Callbacks,
+        Capability::Admission,
     ];
 }
 
@@ -126,6 +135,14 @@ pub struct Options {
     pub root: Option<PathBuf>,
     /// How long a shutdown waits.
     pub drain_timeout: Duration,
+    /// As in [`Config::max_connections`].
+    pub max_connections: usize,
+    /// As in [`Config::max_connections_per_address`].
+    pub max_connections_per_address: usize,
+    /// As in [`Config::memory_bytes`].
+    pub memory_bytes: usize,
+    /// As in [`Config::refusal`].
+    pub refusal: &'static str,
     /// The sockets of TCP connections hold as little as they can: listen on what
     /// [`narrow_listener`](crate::narrow_listener) gives. Bytes come and go in small
     /// pieces then, and what a peer cannot take is held by the driver or not read at
@@ -140,7 +157,31 @@ impl Options {
     /// Nothing special but narrow sockets.
     pub(crate) const NARROW: Options = Options { narrow: true, ..Options::PLAIN };
 
-    const PLAIN: Options = Options { root: None, drain_timeout: Duration::from_secs(10), narrow: false, tick: None };
+    const PLAIN: Options = Options {
+        root: None,
+        drain_timeout: Duration::from_secs(10),
+        max_connections: 65_536,
+        max_connections_per_address: 65_536,
+        memory_bytes: 1 << 30,
+        refusal: "",
+        narrow: false,
+        tick: None,
+    };
+
+    /// For drivers that have it from there.
+    #[must_use]
+    pub fn to_config(&self) -> Config {
+        Config {
+            root: self.root.clone(),
+            drain_timeout: self.drain_timeout,
+            max_connections: self.max_connections,
+            max_connections_per_address: self.max_connections_per_address,
+            memory_bytes: self.memory_bytes,
+            refusal: self.refusal.into(),
+            tick: self.tick,
+            ..Config::default()
+        }
+    }
 }
 
 impl Default for Options {

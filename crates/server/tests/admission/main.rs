@@ -119,7 +119,7 @@ impl Stage {
 }
 
 fn config(memory_bytes: usize) -> Config {
-    Config { memory_bytes, refusal: b"too busy\n".to_vec(), ..Config::default() }
+    Config { memory_bytes, refusal: "too busy\n".into(), ..Config::default() }
 }
 
 #[test]

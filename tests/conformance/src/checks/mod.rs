@@ -3,6 +3,8 @@
 //! Each is a function over the [`Subject`](crate::Subject) under test, which panics
 //! when the driver fails it. Names begin with the row or the fault they are about.
 
+pub mod admission;
+pub mod attack;
 pub mod backpressure;
 pub mod callbacks;
 pub mod client;
@@ -135,6 +137,11 @@ macro_rules! every_check {
             callbacks::w4_written_out_comes_when_the_last_owed_byte_is_taken needs Callbacks, Shared;
             callbacks::w4_connection_of_ours_that_never_stood_is_a_notice needs Callbacks, Shared;
             callbacks::fault_57_drain_report_names_who_was_cut needs Callbacks, Shared;
+            admission::fault_24_peers_are_served_beside_a_flood_of_connections needs Admission, Alone;
+            admission::fault_25_peer_beyond_the_cap_hears_why_and_the_next_is_let_in_when_one_has_gone needs Admission, Shared;
+            admission::fault_26_address_that_has_its_share_leaves_the_others_theirs needs Admission, Shared;
+            admission::fault_83_twenty_thousand_opens_with_resets_leave_nothing_and_cost_the_others_little needs Admission, Alone;
+            attack::i2_memory_under_attack_stays_under_the_budget needs Admission, Alone;
             leaks::i6_twenty_thousand_short_connections_leave_nothing_behind needs Echo, Alone;
         }
     };

@@ -1,0 +1,124 @@
+//! Who is let in, and what those notice who are in already (FAULTS 24, 25, 26, 83).
+
+use super::line_echo;
+use crate::measure::descriptors;
+use crate::peer::{connect, connect_from, read_end, read_line, reset, send};
+use crate::stage::Stage;
+use crate::subject::{Options, Subject};
+use crate::suite::say;
+use drywire_protocols::LineEcho;
+use std::net::{Ipv4Addr, TcpStream};
+use std::thread;
+use std::time::{Duration, Instant};
+
+const REFUSAL: &str = "too busy\n";
+
+fn options() -> Options {
+    Options { refusal: REFUSAL, ..Options::default() }
+}
+
+#[track_caller]
+fn assert_served(peer: &mut TcpStream) {
+    send(peer, b"hello\n");
+    assert_eq!(read_line(peer), "hello\n");
+}
+
+/// The words come though the peer has said something nobody will read, behind them is
+/// an end and not a reset, and who is in notices nothing.
+pub fn fault_25_peer_beyond_the_cap_hears_why_and_the_next_is_let_in_when_one_has_gone<S: Subject>() {
+    const MOST: usize = 8;
+    let stage = Stage::<S, LineEcho>::serve_with(Options { max_connections: MOST, ..options() }, line_echo);
+    let mut inside: Vec<_> = (0..MOST).map(|_| stage.known_peer().1).collect();
+    for _ in 0..20 {
+        assert_eq!(read_end(&mut stage.peer()), REFUSAL.as_bytes());
+    }
+    inside.iter_mut().for_each(assert_served);
+    assert_eq!(stage.commons().connections(), MOST);
+    drop(inside.pop());
+    stage.wait_for_ends(1);
+    inside.push(stage.known_peer().1);
+    inside.iter_mut().for_each(assert_served);
+    assert_eq!(read_end(&mut stage.peer()), REFUSAL.as_bytes());
+    stage.wait("everybody was counted", |_| {
+        let stats = stage.commons().stats();
+        (stats.accepted, stats.refused_by_connections) == (MOST as u64 + 1, 21)
+    });
+}
+
+/// One address has as many as it may have; another one has as many again.
+pub fn fault_26_address_that_has_its_share_leaves_the_others_theirs<S: Subject>() {
+    const MOST: usize = 4;
+    let options = Options { max_connections_per_address: MOST, ..options() };
+    let stage = Stage::<S, LineEcho>::serve_with(options, line_echo);
+    let from = |last: u8| connect_from(Ipv4Addr::new(127, 0, 0, last), stage.tcp(), S::PATIENCE);
+    let mut first: Vec<_> = (0..MOST).map(|_| from(1)).collect();
+    first.iter_mut().for_each(assert_served);
+    for _ in 0..20 {
+        assert_eq!(read_end(&mut from(1)), REFUSAL.as_bytes());
+    }
+    let mut second: Vec<_> = (0..MOST).map(|_| from(2)).collect();
+    second.iter_mut().for_each(assert_served);
+    assert_eq!((read_end(&mut from(2)), stage.commons().addresses()), (REFUSAL.into(), 2));
+    drop(first.pop());
+    stage.wait_for_ends(1);
+    assert_served(&mut from(1));
+    drop((first, second));
+    stage.wait("all places came back", |_| (stage.commons().connections(), stage.commons().addresses()) == (0, 0));
+    assert_eq!(stage.commons().stats().refused_by_address, 21);
+}
+
+/// A ping-pong beside `load`: how long the longest exchange took, and how many came.
+fn beside(honest: &mut TcpStream, load: impl FnOnce() -> usize + Send) -> (Duration, usize) {
+    thread::scope(|scope| {
+        let loading = scope.spawn(load);
+        let mut longest = Duration::ZERO;
+        while !loading.is_finished() {
+            let begun = Instant::now();
+            assert_served(honest);
+            longest = longest.max(begun.elapsed());
+            thread::sleep(Duration::from_millis(1));
+        }
+        (longest, loading.join().expect("the server lets them in"))
+    })
+}
+
+/// Hundreds connect at once, again and again. Who is in has its turn between them.
+pub fn fault_24_peers_are_served_beside_a_flood_of_connections<S: Subject>() {
+    let stage = Stage::<S, LineEcho>::serve_with(options(), line_echo);
+    let (mut honest, address) = (stage.peer(), stage.tcp());
+    assert_served(&mut honest);
+    let (longest, count) = beside(&mut honest, || {
+        let mut count = 0;
+        for _ in 0..10 {
+            let peers: Vec<_> = (0..300).map(|_| connect(address, S::PATIENCE)).collect();
+            count += peers.len();
+            peers.into_iter().for_each(reset);
+        }
+        count
+    });
+    say(&format!("note: {}: an exchange took {longest:.1?} at most beside {count} that connected", S::NAME));
+    assert!(longest < S::PATIENCE / 4, "FAULTS 24: {longest:?} for a line");
+    stage.wait("all are gone but one", |_| stage.commons().connections() == 1);
+}
+
+/// Connect, and reset at once: what that costs the others stays small, and what it
+/// leaves is nothing.
+pub fn fault_83_twenty_thousand_opens_with_resets_leave_nothing_and_cost_the_others_little<S: Subject>() {
+    const COUNT: usize = 20_000;
+    let stage = Stage::<S, LineEcho>::serve_with(options(), line_echo);
+    let (mut lasting, address) = (stage.peer(), stage.tcp());
+    assert_served(&mut lasting);
+    let (fds, held) = (descriptors(), stage.commons().held_bytes());
+    let (longest, count) = beside(&mut lasting, || {
+        (0..COUNT).for_each(|_| reset(connect(address, S::PATIENCE)));
+        COUNT
+    });
+    say(&format!("note: {}: an exchange took {longest:.1?} at most beside {count} that reset", S::NAME));
+    assert!(longest < S::PATIENCE / 4, "FAULTS 83: {longest:?} for a line");
+    let commons = stage.commons();
+    stage.wait("all are gone but one", |_| commons.connections() == 1 && descriptors() <= fds);
+    assert_served(&mut lasting);
+    assert_eq!((commons.held_bytes(), commons.addresses()), (held, 1), "I6");
+    let stats = commons.stats();
+    assert!(stats.ended.all() < stats.accepted && stats.ended.transport > 0, "{stats:?}");
+}
