@@ -22,6 +22,7 @@ mod fairness;
 mod files;
 mod handles;
 mod harness;
+mod idle;
 mod interest;
 mod large;
 mod log;
