@@ -112,7 +112,7 @@ impl Protocol for Pipe {
     /// A peer that takes nothing keeps the other from sending; how long that may last is
     /// between the two of them.
     const LIMITS: Limits =
-        Limits { input_bytes: CHUNK_BYTES, output_bytes: CHUNK_BYTES, stall_ms: 0, ..Limits::DEFAULT };
+        Limits { input_bytes: CHUNK_BYTES, output_bytes: CHUNK_BYTES, stall_ms: Limits::NEVER, ..Limits::DEFAULT };
 
     fn open(&mut self, cx: &mut Context<'_, Pipe>) -> Result<(), Stop<Infallible>> {
         if self.start == Start::Paused {

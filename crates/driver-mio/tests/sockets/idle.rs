@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 const CONNECTIONS: usize = 9_500;
 /// The server's own and the test's beside those of the connections.
 const DESCRIPTORS: u64 = CONNECTIONS as u64 + 100;
-const MOST_BYTES: usize = 576;
+const MOST_BYTES: usize = 512;
 
 /// The address the other process is to connect to.
 const PEERS_OF: &str = "DRYWIRE_IDLE_PEERS_OF";
