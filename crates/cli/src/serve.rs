@@ -227,9 +227,11 @@ where
 impl<F, C> Site<'_, F, C> {
     /// The workers have gone, and all connections with them.
     fn finish(self, result: Result<Vec<Server<F, C>>, ServeError>) -> Result<(), ServeError> {
-        let drained = result.map(|workers| workers.into_iter().filter_map(|worker| worker.drained));
+        // Each worker holds an end of the recorder, which waits for all of them.
+        let drained: Result<Vec<DrainReport>, ServeError> =
+            result.map(|workers| workers.into_iter().filter_map(|worker| worker.drained).collect());
         self.recorder.finish();
-        let all = drained?.reduce(|mut all, one| {
+        let all = drained?.into_iter().reduce(|mut all, one| {
             all.absorb(one);
             all
         });

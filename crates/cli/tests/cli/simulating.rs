@@ -28,7 +28,7 @@ fn worlds_that_pass_are_counted_the_same_on_any_number_of_threads() {
 fn one_world_is_told_line_by_line_and_always_in_the_same_words() {
     let told = says(&["sim", "--seed", "7"]);
     assert_eq!(told, says(&["sim", "--seed", "7"]));
-    assert!(told.lines().count() > 100 && told.contains(" ms  peer 0: "), "{told}");
+    assert!(told.lines().count() > 30 && told.contains(" ms  peer 0: "), "{told}");
     let last = told.lines().last().expect("there are lines");
     assert!(last.starts_with("seed 7: ") && last.contains(" events, hash "), "{last}");
 }

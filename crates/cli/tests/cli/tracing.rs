@@ -17,7 +17,7 @@ fn trace(path: &Path, args: &[&str], status: i32) -> (String, String) {
 
 const FIXED: &str = r#"line-echo: finished
 peer 127.0.0.1:4711, driver by hand
-limits: input 10240, output 262144, linger 1048576 within 5 s, stall 60 s, idle none, events 64, files 8
+limits: input 10240, output 262144, linger 1048576 within 5 s, stall 60 s, idle none, first byte none, message none, rate none, events 64, files 8
 34 entries in 1.46 s; from the peer 34 bytes, to the peer 34 bytes
 
   entry       seconds  who             bytes   held in  held out  what
