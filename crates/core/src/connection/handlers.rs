@@ -82,9 +82,10 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
             return true;
         }
         if let Some(command) = self.conn.command.take() {
-            self.call(None, |protocol, cx| protocol.command(&command, cx));
+            let is_handled = self.call(None, |protocol, cx| protocol.command(&command, cx));
             planted!(CommandForgotten: return true);
-            if self.conn.blocked.is_some() {
+            if !is_handled {
+                // It waits for its next chance, or was in vain: the end tells one from the other.
                 self.conn.command = Some(command);
             }
             return true;
@@ -270,15 +271,21 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
         }
     }
 
-    /// One call, from here to commit or undo.
+    /// One call, from here to commit or undo. False when it was undone.
     fn call(
         &mut self,
         opened: Option<Opened>,
         body: impl FnOnce(&mut P, &mut Context<'_, P>) -> Result<(), Stop<P::Error>>,
-    ) {
+    ) -> bool {
         match self.transact(opened, body) {
-            Ok(()) => self.on_commit(),
-            Err(undone) => self.on_undone(undone, false),
+            Ok(()) => {
+                self.on_commit();
+                true
+            }
+            Err(undone) => {
+                self.on_undone(undone, false);
+                false
+            }
         }
     }
 

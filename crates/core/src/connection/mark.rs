@@ -51,8 +51,9 @@ impl<P: Protocol, L: Layer> Connection<P, L> {
         }
     }
 
-    /// A command was accepted that no call of its handler has dealt with yet. Still true
-    /// when the connection has ended: it was in vain then (FAULTS 66).
+    /// A command was accepted that no call of its handler has dealt with yet, or only one
+    /// that failed and was undone. Still true when the connection has ended: it was in vain
+    /// then (FAULTS 66).
     #[must_use]
     pub fn holds_command(&self) -> bool {
         self.command.is_some()

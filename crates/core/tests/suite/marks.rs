@@ -113,6 +113,14 @@ fn fault_66_command_that_no_handler_dealt_with_is_held_to_the_end() {
 }
 
 #[test]
+fn fault_66_command_whose_handler_gave_up_was_in_vain() {
+    // More than could ever be owed, so the call is undone and the connection ends.
+    let mut rig = Rig::new(writes());
+    rig.turn_with(|live| live.handle_command(Limits::DEFAULT.output_bytes + 1).expect("it is idle"));
+    assert!(rig.conn.holds_command() && rig.conn.is_ending());
+}
+
+#[test]
 fn fault_66_command_that_ends_the_connection_was_handled() {
     let mut rig = Rig::new(Hooks::new().on_command(|_, cx| {
         cx.close();
