@@ -85,6 +85,11 @@ impl Timers {
         self.named.is_empty()
     }
 
+    /// How many names are due.
+    fn due(&self, now: Time) -> usize {
+        self.named.iter().filter(|(_, alarm)| alarm.at() <= now).count()
+    }
+
     /// The name that was due first, if one is; it is called once for all it is late.
     fn take_due(&mut self, now: Time) -> Option<&'static str> {
         let due = self.named.iter().enumerate().filter(|(_, (_, alarm))| alarm.at() <= now);
@@ -156,7 +161,7 @@ where
         if self.timers.take_tick(self.now) {
             self.call("tick", application, |worker, application| application.tick(worker));
         }
-        for _ in 0..self.timers.named.len() {
+        for _ in 0..self.timers.due(self.now) {
             let Some(name) = self.timers.take_due(self.now) else { return };
             self.call(name, application, |worker, application| application.timer(worker, name));
         }
