@@ -49,13 +49,17 @@ impl From<Refusal> for io::Error {
 /// one, somebody waits as soon as anybody holds much.
 #[must_use]
 pub const fn least_memory_bytes(workers: usize, most_heap_bytes: usize) -> usize {
-    let growth = workers.saturating_mul(most_heap_bytes);
-    // A sixteenth is kept for places in the table, and the first of them are taken.
-    growth.saturating_add(growth / 15).saturating_add(FIRST_PLACES)
+    let taken = workers.saturating_mul(most_heap_bytes).saturating_add(FIRST_ONES);
+    // An eighth stays free of those who hold something: a seventh of what they may have.
+    taken.saturating_add(taken.div_ceil(KEPT_FOR_EMPTY_HANDED - 1))
 }
 
-/// Bytes of the smallest budget for places in the table.
-const FIRST_PLACES: usize = 64 * 1024;
+/// Of the budget, what has to be free for a connection to grow that holds something
+/// already: an eighth is for those who do not. So many large ones leave small ones alone.
+pub(crate) const KEPT_FOR_EMPTY_HANDED: usize = 8;
+
+/// Bytes of the smallest budget for the first places in the table, and a little to hold.
+const FIRST_ONES: usize = 64 * 1024;
 
 /// Where a peer comes from, as far as a cap tells peers apart.
 ///

@@ -3,7 +3,7 @@
 
 use super::Worker;
 use super::slot::{Entry, Slot};
-use crate::admission::{Origin, Place, Refusal};
+use crate::admission::{KEPT_FOR_EMPTY_HANDED, Origin, Place, Refusal};
 use crate::application::Application;
 use crate::commons::Commons;
 use crate::log_limit::{Log, LogLimiter};
@@ -31,10 +31,6 @@ const BETWEEN_CUTS: Duration = Duration::from_millis(50);
 /// more. Then so many are cut at once that this part of the budget becomes free.
 const BETWEEN_URGENT_CUTS: Duration = Duration::from_millis(10);
 const FREED_AT_ONCE: usize = 16;
-
-/// Of the budget, what has to be free for a connection to grow that holds something
-/// already: an eighth is for those who do not. So many large ones leave small ones alone.
-const KEPT_FOR_EMPTY_HANDED: usize = 8;
 
 /// How often those who wait look whether another worker has freed something.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);

@@ -48,7 +48,10 @@ struct Stage {
 
 impl Stage {
     fn new(config: Config) -> Stage {
-        Stage::with_limits(config, Limits { idle_ms: 0, ..Limits::DEFAULT })
+        let never = Limits::NEVER;
+        let patient =
+            Limits { idle_ms: never, first_byte_ms: never, message_ms: never, min_rate: never, ..Limits::DEFAULT };
+        Stage::with_limits(config, patient)
     }
 
     fn with_limits(config: Config, limits: Limits) -> Stage {
@@ -213,6 +216,14 @@ fn connection_whose_bounds_no_budget_has_room_for_is_refused() {
     let (id, _) = (stage.come(&peer).unwrap(), stage.come(&other).unwrap());
     stage.say(id, &peer, b"it works\n");
     assert_eq!(peer.state().taken, b"it works\n");
+    // Nobody else wants anything, so nobody is cut for want of memory.
+    stage.say(id, &peer, b"slo");
+    for byte in b"wly\n" {
+        (0..50).for_each(|_| stage.step());
+        stage.say(id, &peer, &[*byte]);
+    }
+    assert_eq!(stage.host.ended, []);
+    assert_eq!(peer.state().taken, b"it works\nslowly\n");
     stage.assert_nothing_left();
 }
 
