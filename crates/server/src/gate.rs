@@ -259,11 +259,12 @@ impl<C> Drop for Place<C> {
         if self.delivered {
             return;
         }
-        let mut queue = gate.shared.lock();
-        queue.dropped += 1;
-        let why = gate.why();
-        drop(queue);
+        gate.shared.dropped.fetch_add(1, Ordering::Relaxed);
         if let Some(ticket) = self.ticket.take() {
+            // Under the lock: an end and the reason for it are one step.
+            let queue = gate.shared.lock();
+            let why = gate.why();
+            drop(queue);
             ticket.complete(Outcome::Dropped(why));
         }
     }
@@ -280,6 +281,8 @@ pub(crate) struct Shared<C> {
     /// Commands that wait anywhere in this worker, and their weight.
     commands: AtomicUsize,
     command_bytes: AtomicUsize,
+    /// Commands that were accepted and will never be handled.
+    dropped: AtomicU64,
     /// As of the last round.
     connections: AtomicUsize,
     now: AtomicU64,
@@ -292,7 +295,6 @@ pub(crate) struct Queue<C> {
     pub(crate) commands: usize,
     /// Whether a wake was made, or is about to be, that no `take` has answered.
     pub(crate) woken: bool,
-    pub(crate) dropped: u64,
 }
 
 /// What an inbox is made of, beside its wake.
@@ -307,7 +309,7 @@ impl<C> Shared<C> {
     pub(crate) fn new(setup: Setup<C>, wake: impl Fn() + Send + Sync + 'static) -> Shared<C> {
         let Setup { capacity, weigh, commons, clock } = setup;
         Shared {
-            queue: Mutex::new(Queue { orders: Vec::new(), commands: 0, woken: false, dropped: 0 }),
+            queue: Mutex::new(Queue { orders: Vec::new(), commands: 0, woken: false }),
             life: Life::new(),
             capacity,
             weigh,
@@ -315,6 +317,7 @@ impl<C> Shared<C> {
             clock,
             commands: AtomicUsize::new(0),
             command_bytes: AtomicUsize::new(0),
+            dropped: AtomicU64::new(0),
             connections: AtomicUsize::new(0),
             now: AtomicU64::new(0),
             wake: Box::new(wake),
@@ -328,6 +331,10 @@ impl<C> Shared<C> {
     /// Commands that wait anywhere in this worker, and their weight in bytes.
     pub(crate) fn waiting(&self) -> (usize, usize) {
         (self.commands.load(Ordering::Relaxed), self.command_bytes.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
     }
 
     pub(crate) fn connections(&self) -> usize {

@@ -118,7 +118,7 @@ impl<C> Inbox<C> {
     /// closed before they reached it.
     #[must_use]
     pub fn dropped(&self) -> u64 {
-        self.shared.lock().dropped
+        self.shared.dropped()
     }
 
     /// Bytes of commands that wait: accepted, and not yet handed over or dropped, with
@@ -246,7 +246,7 @@ impl<C> fmt::Debug for Inbox<C> {
         f.debug_struct("Inbox")
             .field("capacity", &self.shared.capacity())
             .field("commands", &queue.commands)
-            .field("dropped", &queue.dropped)
+            .field("dropped", &self.dropped())
             .finish_non_exhaustive()
     }
 }

@@ -237,10 +237,10 @@ impl<P: Protocol, L: Layer, N: Net> Worker<P, L, N> {
 
     /// Adds what is new to what all workers counted.
     pub(super) fn publish_stats(&mut self) {
-        if self.stats != self.published {
-            self.stats = self.stats();
-            self.memory.commons.publish(&self.stats.since(&self.published));
-            self.published = self.stats;
+        let stats = self.stats();
+        if stats != self.published {
+            self.memory.commons.publish(&stats.since(&self.published));
+            self.published = stats;
         }
     }
 

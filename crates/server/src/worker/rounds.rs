@@ -193,6 +193,7 @@ where
             }
         }
         worker.finish(application);
+        worker.publish_stats();
     }
 }
 
