@@ -297,6 +297,10 @@ fn w6_shutdown_gives_up_on_what_does_not_stand_unless_something_waits_for_it() {
     rounds(&mut worker, &mut heard, 1);
     assert_eq!(heard.all, [format!("{idle} closed")]);
     assert!(worker.is_coming(busy));
+    worker.net_mut().set(1, Connecting::Stands);
+    worker.on_resolved(busy, addresses(&[1]));
+    rounds(&mut worker, &mut heard, 2);
+    assert_eq!(worker.net().sent, b"hi x", "what it was kept for is done");
 }
 
 #[test]

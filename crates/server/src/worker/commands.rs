@@ -60,9 +60,17 @@ impl<C> Spare<C> {
 enum Next<C> {
     Command(Posted<C>),
     Group(Share<C>),
+    /// A shutdown began: what was asked before it goes first.
+    Drain,
 }
 
-/// Hands over the next command that waits, if the connection can take one.
+/// What a connection is given next.
+enum Given<C> {
+    Command(Posted<C>),
+    Drain,
+}
+
+/// Hands over what waits next, if the connection can take it.
 /// False when there was nothing to do.
 pub(super) fn feed<P: Protocol, L: Layer>(linked: &mut Option<Linked<P::Command>>, live: &mut Live<'_, P, L>) -> bool {
     let Some(busy) = linked.as_mut().and_then(|linked| linked.busy.as_deref_mut()) else { return false };
@@ -71,10 +79,17 @@ pub(super) fn feed<P: Protocol, L: Layer>(linked: &mut Option<Linked<P::Command>
         if !live.can_take_command() {
             return false;
         }
-        if let Some(posted) = busy.next() {
-            let is_taken = live.handle_command(posted.command).is_ok();
-            busy.held = is_taken.then_some(posted.place);
-            return is_taken;
+        match busy.next() {
+            Some(Given::Command(posted)) => {
+                let is_taken = live.handle_command(posted.command).is_ok();
+                busy.held = is_taken.then_some(posted.place);
+                return is_taken;
+            }
+            Some(Given::Drain) => {
+                live.drain();
+                return true;
+            }
+            None => {}
         }
     }
     std::mem::take(&mut busy.close) && {
@@ -125,6 +140,13 @@ impl<C> Linked<C> {
         self.busy.as_deref().is_some_and(|busy| !busy.waiting.is_empty())
     }
 
+    /// Asks for the drain behind what waits; false when nothing does.
+    pub(super) fn drain_behind(&mut self) -> bool {
+        let Some(busy) = self.busy.as_deref_mut().filter(|busy| !busy.waiting.is_empty()) else { return false };
+        busy.waiting.push_back(Next::Drain);
+        true
+    }
+
     /// Closes behind what waits; false when nothing does.
     fn close_behind(&mut self) -> bool {
         let Some(busy) = self.busy.as_deref_mut().filter(|busy| !busy.waiting.is_empty()) else { return false };
@@ -134,17 +156,22 @@ impl<C> Linked<C> {
 }
 
 impl<C> Busy<C> {
-    fn next(&mut self) -> Option<Posted<C>> {
+    fn next(&mut self) -> Option<Given<C>> {
         loop {
             match self.waiting.pop_front()? {
-                Next::Command(posted) => return Some(posted),
+                Next::Command(posted) => return Some(Given::Command(posted)),
                 Next::Group(share) => {
                     let (next, rest) = share.next();
-                    self.waiting.extend(rest.map(Next::Group));
-                    if next.is_some() {
-                        return next;
+                    if let Some(rest) = rest {
+                        // Others first, but for a drain.
+                        let drain = self.waiting.iter().position(|next| matches!(next, Next::Drain));
+                        self.waiting.insert(drain.unwrap_or(self.waiting.len()), Next::Group(rest));
+                    }
+                    if let Some(posted) = next {
+                        return Some(Given::Command(posted));
                     }
                 }
+                Next::Drain => return Some(Given::Drain),
             }
         }
     }

@@ -2,6 +2,7 @@
 //! do which is decided in [`drain`](crate::drain).
 
 use super::Worker;
+use super::commands::Linked;
 use super::slot::{Entry, Slot};
 use crate::application::{Application, Notice};
 use crate::drain::{Cut, DrainReport, DrainStep, Request};
@@ -84,8 +85,12 @@ where
             if entry.peer.is_none() {
                 entry.peer = entry.line.stream().and_then(|stream| self.net.peer_address(stream)).map(Box::new);
             }
-            entry.connection.lend(&mut self.workspace, self.now).drain();
-            self.make_ready(id);
+            self.with_live(id, |live, linked| {
+                // Behind the commands that have arrived.
+                if !linked.is_some_and(Linked::drain_behind) {
+                    live.drain();
+                }
+            });
             if self.is_coming_in_vain(id) {
                 self.abort(id);
             }

@@ -4,7 +4,9 @@ use super::super::outgoing::Line;
 use super::{Nowhere, Peer, ms};
 use crate::application::{Application, Notice, Quiet, SourceEvent, Watch};
 use crate::config::{Config, OnPanic};
+use crate::group::{Group, Slow};
 use crate::net::{Interest, News};
+use crate::receipt::{Dropped, Outcome};
 use crate::table::Id;
 use crate::worker::slot::Slot;
 use crate::worker::{Rounds, Worker};
@@ -13,7 +15,8 @@ use std::convert::Infallible;
 use std::fs::File;
 use std::time::Duration;
 
-/// Panics where its input says so: `1` in the handler, `2` in the event, …
+/// Panics where its input or a command says so (`1`); writes a command back, a file (`f`), or
+/// more than there may be room for (`!`).
 struct Fragile;
 
 impl Protocol for Fragile {
@@ -35,6 +38,9 @@ impl Protocol for Fragile {
         assert_ne!(*command, b'1', "on purpose");
         if *command == b'f' {
             return cx.open_file(b"f").map(|_| ());
+        }
+        if *command == b'!' {
+            return cx.write(&vec![b'!'; 1 << 20]);
         }
         cx.write(&[*command])
     }
@@ -172,13 +178,14 @@ fn w4_timer_that_sets_itself_again_for_now_comes_once_a_round() {
     let mut worker = fragile(Config::default());
     let mut again = Again(0);
     worker.set_timer("again", Duration::ZERO);
+    worker.set_timer("far", Duration::from_secs(1));
     for rounds in 1..10 {
         assert_eq!(worker.next_timeout(), Some(Duration::ZERO));
         assert!(!worker.is_done());
         worker.finish_round(0, &mut again);
         assert_eq!(again.0, rounds);
     }
-    assert!(worker.cancel_timer("again"));
+    assert!(worker.cancel_timer("again") && worker.cancel_timer("far"));
     assert!(worker.is_done());
 }
 
@@ -208,16 +215,75 @@ fn fault_59_panic_in_a_handler_or_a_callback_ends_that_connection_alone() {
 }
 
 #[test]
-fn fault_59_command_whose_handler_panics_ends_its_connection_and_the_rest_is_counted() {
+fn fault_59_command_whose_handler_panics_ends_its_connection_and_is_counted_with_the_rest() {
     let mut worker = fragile(Config::default());
     let mut diary = Diary::default();
     let id = worker.add(Peer::Takes, Connection::new(Fragile)).unwrap();
-    for command in *b"x1yz" {
-        worker.send(id, command).unwrap();
-    }
+    let handle = worker.handle(id).unwrap();
+    let before = handle.send_tracked(b'x').unwrap();
     worker.finish_round(0, &mut diary);
-    assert_eq!(diary.told, ["started", "closed: Panicked"]);
-    assert_eq!(worker.inbox.dropped(), 2, "those that waited behind it");
+    assert_eq!(before.try_get(), Some(Outcome::Written));
+    let receipts = (*b"1yz").map(|command| handle.send_tracked(command).unwrap());
+    worker.finish_round(0, &mut diary);
+    assert_eq!(diary.told, ["started", "written out", "closed: Panicked"]);
+    for receipt in receipts {
+        assert_eq!(receipt.try_get(), Some(Outcome::Dropped(Dropped::Panicked)));
+    }
+    assert_eq!(worker.inbox.dropped(), 3);
+    assert_eq!(worker.inbox.waiting_bytes(), 0);
+}
+
+#[test]
+fn fault_66_command_that_its_handler_could_not_do_is_never_called_written() {
+    let mut worker = fragile(Config::default());
+    let mut diary = Diary::default();
+    let id = worker.add(Peer::Takes, Connection::new(Fragile)).unwrap();
+    let handle = worker.handle(id).unwrap();
+    let [done, too_much, behind] = (*b"x!y").map(|command| handle.send_tracked(command).unwrap());
+    worker.finish_round(0, &mut diary);
+    worker.abort(id);
+    worker.finish_round(0, &mut diary);
+    assert_eq!(worker.net().taken, 1);
+    assert_eq!(done.try_get(), Some(Outcome::Written));
+    for receipt in [too_much, behind] {
+        assert_eq!(receipt.try_get(), Some(Outcome::Dropped(Dropped::Closed)));
+    }
+    assert_eq!(worker.inbox.dropped(), 2);
+}
+
+#[test]
+fn fault_57_commands_that_wait_when_a_shutdown_begins_go_before_it() {
+    let mut worker = fragile(Config::default());
+    let mut diary = Diary::default();
+    let id = worker.add(Peer::Takes, Connection::new(Fragile)).unwrap();
+    let group = Group::new(1 << 20, Slow::Skip);
+    worker.finish_round(0, &mut diary);
+    group.join(&worker.handle(id).unwrap());
+    for command in *b"xyz" {
+        worker.send(id, command).unwrap();
+        group.send(command).unwrap();
+    }
+    worker.shutdown();
+    worker.finish_round(0, &mut diary);
+    assert_eq!((worker.net().taken, worker.inbox.dropped()), (6, 0));
+    assert!(worker.connection(id).is_none_or(|connection| connection.is_ending()), "then it was asked to finish");
+}
+
+#[test]
+fn what_a_worker_counts_is_told_to_all_whatever_the_round_is_about() {
+    let mut worker = fragile(Config::default());
+    let mut diary = Diary::default();
+    let id = worker.add(Peer::Silent, Connection::new(Fragile)).unwrap();
+    worker.finish_round(0, &mut diary);
+    let group = Group::new(200, Slow::DropOldest);
+    group.join(&worker.handle(id).unwrap());
+    (0..50).for_each(|_| assert_eq!(group.send(b'x').unwrap().sent, 1));
+    worker.finish_round(0, &mut diary);
+    let commons = worker.commons().clone();
+    assert!(worker.stats().commands_dropped > 0);
+    assert_eq!(commons.stats(), worker.stats());
+    worker.end(&mut diary);
+    assert_eq!((commons.stats().ended.all(), commons.stats()), (1, worker.stats()));
 }
 
 #[test]
