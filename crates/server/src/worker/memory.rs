@@ -137,7 +137,7 @@ impl Memory {
     }
 
     /// Whether a connection that holds so much may have a turn in which it grows.
-    fn may_grow(&mut self, held: usize) -> bool {
+    pub(super) fn may_grow(&mut self, held: usize) -> bool {
         if held > 0 {
             let budget = self.commons.memory_bytes();
             let free = budget - self.commons.held_bytes().min(budget) + self.left;
@@ -191,6 +191,16 @@ impl Starved {
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
+    /// Nobody is cut for one that waited and has ended. Those behind somebody who waits
+    /// change nothing.
+    fn forget_who_has_gone(&mut self, is_there: impl Fn(Id) -> bool) {
+        for queue in [&mut self.empty_handed, &mut self.holding] {
+            while queue.front().is_some_and(|id| !is_there(*id)) {
+                queue.pop_front();
+            }
+        }
+    }
 }
 
 impl<P: Protocol, L: Layer, N: Net> Worker<P, L, N> {
@@ -211,27 +221,12 @@ impl<P: Protocol, L: Layer, N: Net> Worker<P, L, N> {
         self.memory.make_room(connection.most_heap_bytes())
     }
 
-    /// Whether the turn that begins is one in which its connection may grow.
-    pub(super) fn may_grow(&mut self, id: Id) -> bool {
-        let Some(Slot::Connection(entry)) = self.table.get(id) else { return false };
-        self.memory.may_grow(entry.held)
-    }
-
     /// Bytes one connection may move in one turn.
     pub(super) fn turn_budget(&self) -> usize {
         let budget = self.config.budget_bytes.max(1);
         match self.memory.pressure {
             Pressure::Calm => budget,
             Pressure::Waiting { .. } | Pressure::Cutting { .. } => budget.min(SMALL_TURN),
-        }
-    }
-
-    /// A turn has ended: counts what its connection holds now.
-    pub(super) fn settle(&mut self, id: Id) {
-        let Some(Slot::Connection(entry)) = self.table.get_mut(id) else { return };
-        let now = entry.connection.heap_bytes();
-        if now != entry.held {
-            entry.held = self.memory.settle(entry.held, now);
         }
     }
 
@@ -285,6 +280,7 @@ where
     /// Gives those a turn who wait for memory, as far as there is some, and makes
     /// some when they have waited for too long.
     pub(super) fn relieve<A: Application<N, P, L>>(&mut self, application: &mut A) {
+        self.memory.starved.forget_who_has_gone(|id| self.table.contains(id));
         if self.memory.starved.is_empty() {
             self.memory.pressure = self.memory.pressure.when_nobody_waits(self.now);
             self.memory.look_at = Time::NEVER;
@@ -372,6 +368,16 @@ where
                 entry.is_shed = true;
             }
             self.run_turn(id, application);
+        }
+    }
+}
+
+impl<P: Protocol, L: Layer, N: Net> Entry<P, L, N> {
+    /// A turn has ended: counts what the connection holds now.
+    pub(super) fn settle(&mut self, memory: &mut Memory) {
+        let now = self.connection.heap_bytes();
+        if now != self.held {
+            self.held = memory.settle(self.held, now);
         }
     }
 }

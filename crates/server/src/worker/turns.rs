@@ -3,6 +3,7 @@
 use super::Worker;
 use super::commands::{feed, settle};
 use super::log::log_close;
+use super::outgoing::Line;
 use super::slot::Slot;
 use crate::application::{Application, SourceEvent};
 use crate::net::{Net, News};
@@ -25,12 +26,12 @@ where
     }
 
     fn take_turn<A: Application<N, P, L>>(&mut self, id: Id, application: &mut A) {
-        if self.is_coming(id) {
+        let mut budget = Budget::bytes(self.turn_budget());
+        let Some(Slot::Connection(entry)) = self.table.get_mut(id) else { return };
+        if let Line::Coming(_) = entry.line {
             return self.come(id, application);
         }
-        let mut budget = Budget::bytes(self.turn_budget());
-        let may_grow = self.may_grow(id);
-        let Some(Slot::Connection(entry)) = self.table.get_mut(id) else { return };
+        let may_grow = self.memory.may_grow(entry.held);
         let sent_before = entry.connection.counters().sent;
         if entry.alarm <= self.now
             && let Some(stream) = entry.line.stream_mut()
@@ -70,7 +71,7 @@ where
                 Turn::Event(event) => application.event(self, id, event),
                 Turn::Again => {
                     let written_out = entry.is_written_out(sent_before);
-                    self.settle(id);
+                    entry.settle(&mut self.memory);
                     self.make_ready(id);
                     if written_out {
                         application.written_out(self, id);
@@ -81,6 +82,7 @@ where
                     wait.read &= !entry.ready.read;
                     let news = self.net.arm(stream, &wait);
                     let written_out = entry.is_written_out(sent_before);
+                    entry.settle(&mut self.memory);
                     if news != News::default() {
                         entry.note(news);
                         self.make_ready(id);
@@ -88,7 +90,6 @@ where
                     if let Some(deadline) = wait.deadline {
                         self.set_alarm(id, deadline);
                     }
-                    self.settle(id);
                     if !may_grow {
                         self.starve(id);
                     }

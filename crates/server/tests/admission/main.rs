@@ -258,6 +258,26 @@ fn who_waits_for_memory_goes_on_where_it_stood_and_nothing_spins_meanwhile() {
 }
 
 #[test]
+fn nobody_is_cut_for_one_that_waited_and_has_gone() {
+    let mut stage = Stage::new(config(8 << 20));
+    let (holder, peer) = (Peer::honest(), Peer::honest());
+    let (holding, id) = (stage.come(&holder).unwrap(), stage.come(&peer).unwrap());
+    stage.step();
+    let taken = stage.take_all();
+    stage.say(holding, &holder, b"half a line");
+    stage.say(id, &peer, b"a whole line\n");
+    stage.step();
+    stage.rounds.abort(id);
+    for _ in 0..300 {
+        stage.step();
+    }
+    assert_eq!(stage.host.ended, [(id, Reason::Aborted)]);
+    assert_eq!(stage.rounds.next_deadline(), None, "nobody waits for anything");
+    stage.commons.let_go(taken);
+    stage.assert_nothing_left();
+}
+
+#[test]
 fn pressure_that_lasts_cuts_who_holds_most_and_nobody_else() {
     let mut stage = Stage::new(config(8 << 20));
     let halves: Vec<_> = (1..=4).map(|_| Peer::honest()).collect();
@@ -356,7 +376,8 @@ fn memory_under_attack_stays_under_the_budget_and_honest_peers_are_served() {
     for id in open {
         stage.rounds.on_news(id, News { read: true, write: true, ..News::default() }, &mut stage.host);
     }
-    for _ in 0..100 {
+    // Those with half a line all want to end at once, and may have to wait until one is cut.
+    for _ in 0..300 {
         stage.step();
     }
     assert_eq!(stage.rounds.len(), 10);
