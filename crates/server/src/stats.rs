@@ -18,8 +18,11 @@ pub struct Stats {
     pub turned_away: u64,
     /// Connections that ended, of whatever origin, by their reason.
     pub ended: Ended,
-    /// Commands that were accepted, and dropped because their connection had ended.
+    /// Commands that were accepted, and dropped: because their connection had ended, its
+    /// handler gave up, or a group had something newer.
     pub commands_dropped: u64,
+    /// Panics of protocols and callbacks that were caught (FAULTS 59), whatever they ended.
+    pub panics: u64,
     /// Bytes received on connections that ended.
     pub received_bytes: u64,
     /// Bytes sent on connections that ended.
@@ -81,6 +84,7 @@ impl Stats {
             turned_away,
             ended,
             commands_dropped,
+            panics,
             received_bytes,
             sent_bytes,
         } = self;
@@ -91,6 +95,7 @@ impl Stats {
             (refused_by_memory, other.refused_by_memory),
             (turned_away, other.turned_away),
             (commands_dropped, other.commands_dropped),
+            (panics, other.panics),
             (received_bytes, other.received_bytes),
             (sent_bytes, other.sent_bytes),
         ] {

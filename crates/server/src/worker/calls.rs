@@ -11,7 +11,7 @@ use super::{Stage, Worker, commands};
 use crate::application::Application;
 use crate::config::OnPanic;
 use crate::escape::escaped;
-use crate::log_limit::{Log, LogLimiter};
+use crate::log_limit::Log;
 use crate::net::{Net, Release};
 use crate::table::Id;
 use drywire_core::layer::Layer;
@@ -21,20 +21,13 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use tracing::error;
 
-/// Panics that ended less than the worker.
-#[derive(Debug, Default)]
-pub(super) struct Panics {
-    count: u64,
-    log: LogLimiter,
-}
-
 /// What a panic said.
 type Payload = Box<dyn Any + Send>;
 
 impl<P: Protocol, L: Layer, N: Net> Worker<P, L, N> {
     /// Panics of protocols and callbacks that were caught: see [`OnPanic`].
     pub fn panics(&self) -> u64 {
-        self.panics.count
+        self.stats.panics
     }
 
     /// Makes a call, and catches its panic unless that is to end the worker.
@@ -50,8 +43,8 @@ impl<P: Protocol, L: Layer, N: Net> Worker<P, L, N> {
 
     /// `what` panicked. Where is told by the panic hook, which knows.
     fn note_panic(&mut self, what: &dyn fmt::Display, payload: Payload) {
-        self.panics.count += 1;
-        if let Log::Write { suppressed } = self.panics.log.on_event(self.now) {
+        self.stats.panics += 1;
+        if let Log::Write { suppressed } = self.panics.on_event(self.now) {
             let said = payload.downcast_ref::<&str>().copied();
             let said = said.or(payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no words");
             error!(%what, said = %escaped(&said), suppressed, "panicked; what it was about is ended");

@@ -28,7 +28,6 @@ use crate::log_limit::LogLimiter;
 use crate::net::Net;
 use crate::stats::Stats;
 use crate::table::{Id, Table};
-use calls::Panics;
 use commands::{Linked, Spare};
 use drywire_core::layer::Layer;
 use drywire_core::{Connection, Live, Protocol, Time, Workspace, planted};
@@ -71,7 +70,8 @@ pub struct Worker<P: Protocol, L: Layer, N: Net> {
     /// The drain has asked every connection.
     draining: bool,
     drain_report: Option<DrainReport>,
-    panics: Panics,
+    /// Lines about panics that were caught.
+    panics: LogLimiter,
     /// Rounds in a row that could not hear all news.
     full_rounds: usize,
     config: Config,
@@ -197,7 +197,7 @@ impl<P: Protocol, L: Layer, N: Net> Worker<P, L, N> {
             drain: Drain::default(),
             draining: false,
             drain_report: None,
-            panics: Panics::default(),
+            panics: LogLimiter::new(),
             full_rounds: 0,
             config,
             memory: Memory::new(commons),
