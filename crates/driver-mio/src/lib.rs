@@ -34,9 +34,11 @@ mod stream;
 
 pub use driver::{Driver, Worker};
 pub use drywire_server::{
-    Accept, Address, AddressError, Application, Commons, Config, ConfigErrors, ConnectError, Cut, DrainReport, Dropped,
-    Group, Handle, Id, Inspection, Interest, Listen, Notice, OnPanic, Outcome, PortReuse, Quiet, Receipt, SendError,
-    Sent, ServerHandle, Slow, SourceEvent, Standing, SystemCalls, Target, Timeouts, WorkerInspection, Workers,
+    Accept, Address, AddressError, Application, Commons, Config, ConfigError, ConfigErrors, ConnectError, Cut,
+    DrainReport, Dropped, Ended, Group, Handle, Id, Inspection, Interest, Listen, Notice, OnPanic, Outcome,
+    ParseAddressError, ParseListenError, PortReuse, Quiet, Receipt, Refusal, SendError, Sent, ServerHandle, Slow,
+    SourceEvent, Standing, Stats, SystemCalls, Target, Timeouts, WorkerGuard, WorkerInspection, Workers,
+    least_memory_bytes,
 };
 pub use drywire_unix::{ListenError, StartError};
 pub use net::{Listening, Mio, Watched};

@@ -32,7 +32,6 @@ impl<C> Workers<C> {
     }
 
     /// To be held as long as one of the workers runs.
-    #[must_use]
     pub fn guard(&self) -> WorkerGuard<C> {
         WorkerGuard(self.clone())
     }
@@ -41,6 +40,7 @@ impl<C> Workers<C> {
 /// Held while a worker runs. Dropped, however that came about (an end, an error, a panic, a future
 /// that was dropped), it asks all workers for a graceful end: half a server is none.
 #[derive(Debug)]
+#[must_use = "dropped at once, it ends the server"]
 pub struct WorkerGuard<C>(Workers<C>);
 
 impl<C> Drop for WorkerGuard<C> {

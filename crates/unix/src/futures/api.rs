@@ -9,10 +9,11 @@
 macro_rules! driver_on {
     ($reactor:ty) => {
         pub use $crate::futures::api::{
-            Accept, Address, AddressError, Application, Commons, Config, ConfigErrors, ConnectError, Cut, DrainReport,
-            Dropped, Group, Handle, Id, Inspection, Interest, Listen, ListenError, Notice, OnPanic, Outcome, PortReuse,
-            Quiet, Receipt, SendError, Sent, ServerHandle, Slow, SourceEvent, Standing, StartError, SystemCalls,
-            Target, Timeouts, WorkerInspection, Workers,
+            Accept, Address, AddressError, Application, Commons, Config, ConfigError, ConfigErrors, ConnectError, Cut,
+            DrainReport, Dropped, Ended, Group, Handle, Id, Inspection, Interest, Listen, ListenError, Notice, OnPanic,
+            Outcome, ParseAddressError, ParseListenError, PortReuse, Quiet, Receipt, Refusal, SendError, Sent,
+            ServerHandle, Slow, SourceEvent, Standing, StartError, Stats, SystemCalls, Target, Timeouts, WorkerGuard,
+            WorkerInspection, Workers, least_memory_bytes,
         };
 
         /// Sockets, descriptors and files on this runtime: what an application for this
@@ -27,6 +28,9 @@ macro_rules! driver_on {
 
         /// Runs several workers, a task each.
         pub type Server<P, L = ()> = $crate::futures::Server<P, L, $reactor>;
+
+        /// One worker of a [`Server`], to run in a task of its own.
+        pub type ServerWorker<P, L = ()> = $crate::futures::ServerWorker<P, L, $reactor>;
 
         /// Listens on `address` and serves whoever connects, until the worker is shut down.
         ///
@@ -132,9 +136,11 @@ macro_rules! driver_on {
 pub use crate::{ListenError, StartError};
 pub use drywire_core::{CloseReport, Connection, Protocol, layer};
 pub use drywire_server::{
-    Accept, Address, AddressError, Application, Commons, Config, ConfigErrors, ConnectError, Cut, DrainReport, Dropped,
-    Group, Handle, Id, Inspection, Interest, Listen, Notice, OnPanic, Outcome, PortReuse, Quiet, Receipt, SendError,
-    Sent, ServerHandle, Slow, SourceEvent, Standing, SystemCalls, Target, Timeouts, Worker, WorkerInspection, Workers,
+    Accept, Address, AddressError, Application, Commons, Config, ConfigError, ConfigErrors, ConnectError, Cut,
+    DrainReport, Dropped, Ended, Group, Handle, Id, Inspection, Interest, Listen, Notice, OnPanic, Outcome,
+    ParseAddressError, ParseListenError, PortReuse, Quiet, Receipt, Refusal, SendError, Sent, ServerHandle, Slow,
+    SourceEvent, Standing, Stats, SystemCalls, Target, Timeouts, Worker, WorkerGuard, WorkerInspection, Workers,
+    least_memory_bytes,
 };
 pub use std::os::fd::OwnedFd;
 pub use std::os::unix::net as std_unix;

@@ -85,6 +85,7 @@ where
     R: Reactor,
 {
     /// The workers, to run each in a task of its own, so that each is on a core of its own.
+    #[must_use = "a worker that is dropped ends the others"]
     pub fn into_workers(self) -> Vec<ServerWorker<P, L, R>> {
         let Server { drivers, workers, .. } = self;
         drivers.into_iter().map(|driver| ServerWorker { driver, guard: workers.guard() }).collect()
