@@ -6,7 +6,7 @@ use crate::crew::{self, Crew};
 use crate::record::{Recorder, Recording, ShelfError};
 use crate::{say, signals};
 use drywire_core::record::Record;
-use drywire_core::{CloseReport, Connection, Limits};
+use drywire_core::{Connection, Limits};
 use drywire_driver_mio::StartError;
 use drywire_protocols::{ByteEcho, Dialog, LineEcho};
 use drywire_server::{
@@ -16,7 +16,7 @@ use std::fmt;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use thiserror::Error;
@@ -140,8 +140,6 @@ struct Site<'a, F, C> {
 struct All<C> {
     drain_timeout: Duration,
     workers: OnceLock<Workers<C>>,
-    /// Connections that are open.
-    open: AtomicUsize,
     is_stopping: AtomicBool,
     /// There is nothing left to listen on: why.
     failed: OnceLock<String>,
@@ -152,7 +150,6 @@ impl<C> Default for All<C> {
         All {
             drain_timeout: Duration::ZERO,
             workers: OnceLock::new(),
-            open: AtomicUsize::new(0),
             is_stopping: AtomicBool::new(false),
             failed: OnceLock::new(),
         }
@@ -164,13 +161,12 @@ impl<C> All<C> {
         self.workers.get().expect("it has started")
     }
 
-    /// The first signal drains, the second ends the drain (FAULTS 57).
-    fn on_signals(&self, signals: usize) {
+    /// The first signal drains what is `open`, the second ends the drain (FAULTS 57).
+    fn on_signals(&self, signals: usize, open: usize) {
         let first = !self.is_stopping.swap(true, Ordering::Relaxed);
         if signals > 1 || !first {
             return self.workers().abort();
         }
-        let open = self.open.load(Ordering::Relaxed);
         if open > 0 && !self.drain_timeout.is_zero() {
             let within = match self.drain_timeout {
                 Duration::MAX => String::new(),
@@ -266,14 +262,6 @@ where
         Some(self.recording.record(connection, peer))
     }
 
-    fn opened(&mut self, _: &mut Worker<P, (), N>, _: Id) {
-        self.all.open.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn closed(&mut self, _: &mut Worker<P, (), N>, _: Id, _: CloseReport<P::Error>) {
-        self.all.open.fetch_sub(1, Ordering::Relaxed);
-    }
-
     fn stopped(&mut self, worker: &mut Worker<P, (), N>) {
         self.drained = worker.drain_report().cloned();
     }
@@ -281,7 +269,7 @@ where
     fn source(&mut self, worker: &mut Worker<P, (), N>, id: Id, _: SourceEvent) {
         match worker.source(id).map_or(0, signals::take) {
             0 => {}
-            signals => self.all.on_signals(signals),
+            signals => self.all.on_signals(signals, worker.commons().connections()),
         }
     }
 
