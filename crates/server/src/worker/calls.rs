@@ -22,7 +22,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use tracing::error;
 
 /// What a panic said.
-type Payload = Box<dyn Any + Send>;
+pub(super) type Payload = Box<dyn Any + Send>;
 
 impl<P: Protocol, L: Layer, N: Net> Worker<P, L, N> {
     /// Panics of protocols and callbacks that were caught: see [`OnPanic`].
@@ -31,7 +31,7 @@ impl<P: Protocol, L: Layer, N: Net> Worker<P, L, N> {
     }
 
     /// Makes a call, and catches its panic unless that is to end the worker.
-    fn caught(&mut self, call: impl FnOnce(&mut Self)) -> Result<(), Payload> {
+    pub(super) fn caught(&mut self, call: impl FnOnce(&mut Self)) -> Result<(), Payload> {
         match self.config.on_panic {
             OnPanic::Stop => {
                 call(self);
@@ -42,7 +42,7 @@ impl<P: Protocol, L: Layer, N: Net> Worker<P, L, N> {
     }
 
     /// `what` panicked. Where is told by the panic hook, which knows.
-    fn note_panic(&mut self, what: &dyn fmt::Display, payload: Payload) {
+    pub(super) fn note_panic(&mut self, what: &dyn fmt::Display, payload: Payload) {
         self.stats.panics += 1;
         if let Log::Write { suppressed } = self.panics.on_event(self.now) {
             let said = payload.downcast_ref::<&str>().copied();

@@ -279,11 +279,12 @@ impl<P: Protocol, L: Layer, N: Net> Worker<P, L, N> {
 
     /// Lets it wait for its connection; where that is gone, it is dropped.
     fn put(&mut self, id: Id, next: Next<P::Command>) {
-        if let Some(Slot::Connection(entry)) = self.table.get_mut(id)
-            && let Some(linked) = &mut entry.linked
-        {
+        if let Some(Slot::Connection(Entry { linked: Some(linked), .. })) = self.table.get_mut(id) {
             linked.wait(next, &mut self.spare);
             self.make_ready(id);
+        } else if let Err(payload) = self.caught(|_| drop(next)) {
+            // A command's own drop is the application's code.
+            self.note_panic(&id, payload);
         }
     }
 

@@ -378,6 +378,34 @@ fn fault_59_protocol_that_panics_when_it_is_dropped_ends_nobody_else() {
 }
 
 #[test]
+fn fault_59_command_that_panics_when_it_is_dropped_ends_nobody() {
+    struct Sore;
+    impl Drop for Sore {
+        fn drop(&mut self) {
+            panic!("on purpose");
+        }
+    }
+    struct Taker;
+    impl Protocol for Taker {
+        type Event = Infallible;
+        type Command = Sore;
+        type Error = Infallible;
+        fn consume(&mut self, input: &[u8], _: &mut Context<'_, Self>) -> Result<usize, Stop<Infallible>> {
+            Ok(input.len())
+        }
+    }
+    let mut worker: Rounds<Taker, (), Nowhere> = Rounds::new(Nowhere::at(Time::ZERO), Config::default(), || {});
+    let gone = worker.add(Peer::Gone, Connection::new(Taker)).unwrap();
+    let other = worker.add(Peer::Silent, Connection::new(Taker)).unwrap();
+    worker.handle(gone).unwrap().send(Sore).unwrap();
+    worker.on_news(gone, News { read: true, ..News::default() }, &mut Quiet);
+    assert!(worker.connection(gone).is_none(), "before its command was looked at");
+    worker.finish_round(0, &mut Quiet);
+    assert!(worker.connection(other).is_some());
+    assert_eq!((worker.panics(), worker.inbox.dropped(), worker.inbox.waiting_bytes()), (1, 1, 0));
+}
+
+#[test]
 fn fault_57_drain_report_counts_each_connection_once() {
     let mut worker = fragile(Config { drain_timeout: Duration::from_millis(5), ..Config::default() });
     let mut diary = Diary::default();
