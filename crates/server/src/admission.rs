@@ -10,8 +10,9 @@ use thiserror::Error;
 /// Why a connection is not let in. Whoever tries later may be.
 ///
 /// A peer that connects to us is told [`Config::refusal`](crate::Config::refusal), is
-/// counted in [`Stats`](crate::Stats), and the application does not hear of it. Connections of the application's
-/// own get this as an error, inside of an [`io::Error`].
+/// counted in [`Stats`](crate::Stats), and the application does not hear of it; unless the connection
+/// that it made for the peer may hold more than the budget has room for, which is dropped then.
+/// Connections of the application's own get this as an error, inside of an [`io::Error`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Refusal {
     /// As many are connected as [`Config::max_connections`](crate::Config::max_connections) allows.

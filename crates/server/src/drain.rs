@@ -134,7 +134,8 @@ pub struct DrainReport {
     pub cut: Vec<Cut>,
     /// Cut like these, but not named, for want of room.
     pub unnamed: u64,
-    /// The wait was ended before its deadline: somebody asked a second time.
+    /// There was no wait, or it was ended before its deadline: somebody asked a second time,
+    /// or for the end at once.
     pub asked_again: bool,
 }
 

@@ -14,9 +14,9 @@ use drywire_core::{CloseReport, Protocol};
 use std::fmt;
 
 impl<P: Protocol, L: Layer, N: Net> Worker<P, L, N> {
-    /// Begins to shut down: listeners close, connections send what they owe, and
-    /// those that are not done by the drain timeout are cut. Asked again, they are
-    /// cut at once.
+    /// Begins to shut down: listeners close, connections handle the commands that have
+    /// arrived and send what they owe, and those that are not done by the drain timeout are
+    /// cut. Asked again, they are cut at once.
     pub fn shutdown(&mut self) {
         // Not the time of the last round: a program may ask long after it.
         match self.drain.begin(self.net.now(), self.config.drain_timeout) {

@@ -138,7 +138,11 @@ where
                 self.call_about(id, application, |worker, application| application.opened(worker, id));
             }
             // That connection's problem alone (FAULTS 8).
-            Err(refused) => warn!(peer = %escaped(&peer), error = %refused, "cannot serve"),
+            Err(refused) => {
+                if let Log::Write { suppressed } = self.refusals.on_event(self.now) {
+                    warn!(peer = %escaped(&peer), error = %refused, suppressed, "cannot serve");
+                }
+            }
         }
     }
 
