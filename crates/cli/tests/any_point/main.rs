@@ -35,6 +35,7 @@ const BIG: usize = 12 << 20;
 struct Point {
     driver: &'static str,
     service: &'static str,
+    workers: &'static str,
     drain_timeout: &'static str,
     /// From when the clients are connected.
     signal_after: Duration,
@@ -53,6 +54,7 @@ impl Point {
         Point {
             driver: ["mio", "tokio", "smol"][n % 3],
             service: ["line-echo", "dialog"][n / 3 % 2],
+            workers: ["1", "2", "4"][n / 6 % 3],
             drain_timeout,
             signal_after: Duration::from_micros(random.below(40_000) as u64),
             second_after,
@@ -69,7 +71,7 @@ struct Run {
 fn run(point: &Point, root: &TempDir, manners: &[Manner]) -> Run {
     let root = root.path().to_str().expect("a temporary directory");
     let mut args = vec![point.service, "--driver", point.driver, "--log", "debug"];
-    args.extend(["--drain-timeout", point.drain_timeout]);
+    args.extend(["--workers", point.workers, "--drain-timeout", point.drain_timeout]);
     if point.service == "dialog" {
         args.extend(["--root", root]);
     }
@@ -146,6 +148,7 @@ fn control_report_that_hides_a_cut_connection_or_a_byte_is_found_out(driver: &'s
     let point = Point {
         driver,
         service: "dialog",
+        workers: "2",
         drain_timeout: "5ms",
         signal_after: Duration::from_millis(60),
         second_after: None,

@@ -1,6 +1,6 @@
 //! `drywire check`, and `drywire serve` from a file, on several workers, on inherited sockets.
 
-use crate::support::{Collected, Program, Server, bounded, drywire, on_every_driver, read_to_end};
+use crate::support::{Collected, Program, Server, bounded, drywire, on_every_driver, read_to_end, until};
 use rustix::process::Signal;
 use std::fs;
 use std::io::{Read, Write};
@@ -146,6 +146,85 @@ fn w6_second_signal_cuts_on_every_worker(driver: &str) {
     server.program.signal(Signal::TERM);
     let says = server.program.exits_with(0);
     assert!(says.contains("stopped; 12 connections did not finish"), "{says}");
+}
+
+on_every_driver!(w5_timeouts_of_the_file_end_whoever_is_too_slow);
+
+/// Who says nothing, who does not finish a line, and who falls silent after one: each hears which time was over.
+fn w5_timeouts_of_the_file_end_whoever_is_too_slow(driver: &str) {
+    let directory = tempfile::tempdir().unwrap();
+    let text = "listen = [\"127.0.0.1:0\"]\nworkers = 2\n\
+                [timeouts]\nfirst-byte = \"300ms\"\nmessage = \"400ms\"\nidle = \"500ms\"\nmin-rate = \"none\"\n";
+    let path = file(&directory, text);
+    let server = Server::start_command(&mut drywire(&["serve", "line-echo", "--driver", driver, "--config", &path]));
+    let peers = [
+        ("", "error: nothing said for 300 ms\n"),
+        ("one\ntw", "one\nerror: message not whole within 400 ms\n"),
+        ("one\n", "one\nerror: nothing moved for 500 ms\n"),
+    ];
+    let open: Vec<_> = peers.iter().map(|(says, hears)| (server.connect(), says, hears)).collect();
+    for (mut peer, says, hears) in open {
+        peer.write_all(says.as_bytes()).unwrap();
+        assert_eq!(String::from_utf8_lossy(&read_to_end(&peer)), *hears);
+    }
+}
+
+on_every_driver!(fault_25_26_caps_of_the_file_turn_peers_away_with_its_words);
+
+/// The caps are those of all workers together, and whoever comes when one has gone is served.
+fn fault_25_26_caps_of_the_file_turn_peers_away_with_its_words(driver: &str) {
+    for cap in ["max-connections", "max-connections-per-address"] {
+        let directory = tempfile::tempdir().unwrap();
+        let text = format!("listen = [\"127.0.0.1:0\"]\nworkers = 3\n{cap} = 4\nrefusal = \"421 too busy\\r\\n\"\n");
+        let path = file(&directory, &text);
+        let args = ["serve", "line-echo", "--driver", driver, "--config", &path];
+        let server = Server::start_command(&mut drywire(&args));
+        let mut inside: Vec<TcpStream> = (0..4).map(|_| server.connect()).collect();
+        for peer in &mut inside {
+            peer.write_all(b"hello\n").unwrap();
+            peer.read_exact(&mut [0; 6]).unwrap();
+        }
+        for _ in 0..6 {
+            assert_eq!(read_to_end(server.connect()), b"421 too busy\r\n", "{cap}");
+        }
+        server.program.stderr.wait_for("and no more are allowed");
+        inside.pop();
+        until("somebody is let in", || {
+            let mut peer = server.connect();
+            // Whoever is turned away may find that out here.
+            let _ = peer.write_all(b"quit\n");
+            let mut said = Vec::new();
+            let _ = peer.read_to_end(&mut said);
+            (said == b"quit\n").then_some(())
+        });
+    }
+}
+
+on_every_driver!(fault_57_report_names_who_was_cut_on_every_worker);
+
+fn fault_57_report_names_who_was_cut_on_every_worker(driver: &str) {
+    const PEERS: usize = 12;
+    let root = tempfile::tempdir().unwrap();
+    fs::File::create(root.path().join("big")).unwrap().set_len(1 << 30).unwrap();
+    let root = root.path().to_str().unwrap();
+    let args = ["dialog", "--driver", driver, "--workers", "2", "--root", root, "--drain-timeout", "200ms"];
+    let mut server = Server::start(&args);
+    let mut peers: Vec<TcpStream> = (0..PEERS).map(|_| server.connect()).collect();
+    for peer in &mut peers {
+        peer.write_all(b"GET big\n").unwrap();
+        peer.read_exact(&mut [0; 16]).unwrap();
+    }
+    let mut finished = server.connect();
+    finished.write_all(b"NOOP\nQUIT\n").unwrap();
+    assert_eq!(read_to_end(&finished), b"OK\nOK\n");
+    server.program.signal(Signal::TERM);
+    let says = server.program.exits_with(0);
+    for peer in &peers {
+        let named = format!("drywire: not finished: {}: aborted, ", peer.local_addr().unwrap());
+        assert_eq!(says.matches(&named).count(), 1, "{says}");
+    }
+    assert_eq!(says.matches("not finished").count(), PEERS, "{says}");
+    assert!(says.ends_with(&format!("drywire: stopped; {PEERS} connections did not finish\n")), "{says}");
 }
 
 #[test]

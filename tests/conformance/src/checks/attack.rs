@@ -131,6 +131,68 @@ pub fn i2_memory_under_attack_stays_under_the_budget<S: Subject>() {
     assert!(commons.held_bytes() < BUDGET / 4, "I6: {} bytes are still counted", commons.held_bytes());
 }
 
+/// Takes what it is told, however heavy.
+struct Load;
+
+impl Protocol for Load {
+    type Event = Infallible;
+    type Command = Vec<u8>;
+    type Error = Infallible;
+
+    fn consume(&mut self, input: &[u8], cx: &mut Context<'_, Load>) -> Result<usize, Stop<Infallible>> {
+        cx.write(input)?;
+        Ok(input.len())
+    }
+
+    fn command(&mut self, command: &Vec<u8>, cx: &mut Context<'_, Load>) -> Result<(), Stop<Infallible>> {
+        cx.write(command)
+    }
+
+    fn weigh(command: &Vec<u8>) -> usize {
+        size_of::<Vec<u8>>() + command.capacity()
+    }
+}
+
+/// Heavy commands for peers that take none: what waits is counted before it does, the flood is told
+/// that there is no room, and who behaves is served beside it. When the peers have gone all is given back.
+pub fn i2_fault_64_flood_of_heavy_commands_stays_under_the_budget<S: Subject>() {
+    const HEAVY: usize = 16 << 10;
+    const DEAF: usize = 64;
+    /// How long there is nothing but refusals.
+    const FULL: Duration = Duration::from_secs(1);
+    let options = Options { memory_bytes: BUDGET, ..Options::NARROW };
+    let stage = Stage::<S, Load>::serve_with(options, || Connection::new(Load));
+    let commons = stage.commons();
+    let (_, mut honest) = stage.known_peer();
+    exchange(&mut honest);
+    let deaf: Vec<_> = (0..DEAF).map(|_| stage.known_narrow_peer()).collect();
+    let (before, mut most) = (resident_bytes(), 0);
+    let (mut refused, begun) = (0_u64, Instant::now());
+    while refused == 0 || begun.elapsed() < FULL {
+        for (number, _) in &deaf {
+            match stage.scene.send(*number, vec![b'!'; HEAVY]) {
+                Ok(()) => {}
+                Err(back) => {
+                    assert_eq!(back.len(), HEAVY);
+                    refused += 1;
+                }
+            }
+            assert!(commons.held_bytes() <= BUDGET, "I2: {} bytes are counted", commons.held_bytes());
+        }
+        exchange(&mut honest);
+        most = resident_bytes().max(most);
+    }
+    let counted = commons.most_held_bytes();
+    let grown = most.saturating_sub(before);
+    say(&format!("note: {}: {counted} bytes were counted at most, the process grew by {} KiB", S::NAME, grown >> 10));
+    assert!(counted <= BUDGET, "I2: {counted} bytes were counted");
+    assert!(counted > BUDGET / 2, "that was no flood: {counted} bytes");
+    assert!(grown <= BUDGET + BESIDE_THE_BUDGET, "I2: the process grew by {grown} bytes");
+    drop(deaf);
+    stage.wait("all is given back", |_| commons.connections() == 1 && commons.held_bytes() < BUDGET / 8);
+    exchange(&mut honest);
+}
+
 const LINES: &[u8] = &[b'\n'; 8192];
 const ENDLESS: &[u8] = &[b'x'; 8192];
 

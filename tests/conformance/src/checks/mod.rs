@@ -142,6 +142,7 @@ macro_rules! every_check {
             admission::fault_26_address_that_has_its_share_leaves_the_others_theirs needs Admission, Shared;
             admission::fault_83_twenty_thousand_opens_with_resets_leave_nothing_and_cost_the_others_little needs Admission, Alone;
             attack::i2_memory_under_attack_stays_under_the_budget needs Admission, Alone;
+            attack::i2_fault_64_flood_of_heavy_commands_stays_under_the_budget needs Admission, Alone;
             leaks::i6_twenty_thousand_short_connections_leave_nothing_behind needs Echo, Alone;
         }
     };
