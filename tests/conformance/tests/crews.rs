@@ -258,6 +258,7 @@ fn fault_59_66_receipts_say_that_the_connection_panicked(run: Run) {
         let receipt = other.handle.send_tracked(Command::say("on we go\n")).unwrap_or_else(|_| panic!("there is room"));
         assert_eq!(receipt.wait(PATIENCE), Some(Outcome::Written));
     }
+    drop(members);
     server.ends();
 }
 

@@ -162,10 +162,15 @@ fn w5_timeouts_of_the_file_end_whoever_is_too_slow(driver: &str) {
         ("one\ntw", "one\nerror: message not whole within 400 ms\n"),
         ("one\n", "one\nerror: nothing moved for 500 ms\n"),
     ];
-    let open: Vec<_> = peers.iter().map(|(says, hears)| (server.connect(), says, hears)).collect();
-    for (mut peer, says, hears) in open {
-        peer.write_all(says.as_bytes()).unwrap();
-        assert_eq!(String::from_utf8_lossy(&read_to_end(&peer)), *hears);
+    let open: Vec<_> = peers
+        .map(|(says, hears)| {
+            let mut peer = server.connect();
+            peer.write_all(says.as_bytes()).unwrap();
+            (peer, hears)
+        })
+        .into();
+    for (peer, hears) in open {
+        assert_eq!(String::from_utf8_lossy(&read_to_end(&peer)), hears);
     }
 }
 
@@ -217,6 +222,7 @@ fn fault_57_report_names_who_was_cut_on_every_worker(driver: &str) {
     let mut finished = server.connect();
     finished.write_all(b"NOOP\nQUIT\n").unwrap();
     assert_eq!(read_to_end(&finished), b"OK\nOK\n");
+    drop(finished);
     server.program.signal(Signal::TERM);
     let says = server.program.exits_with(0);
     for peer in &peers {

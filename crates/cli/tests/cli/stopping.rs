@@ -86,9 +86,12 @@ fn nobody_new_is_let_in_while_draining(driver: &str) {
         refused.is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused).then_some(())
     });
     assert!(server.program.is_running());
-    // Unread bytes make this a reset: that peer did not finish either.
+    let own_address = peer.local_addr().unwrap();
+    // Unread bytes make this a reset: that peer did not finish either. Its socket does not
+    // tell any more whose it was.
     drop(peer);
     let stderr = server.program.exits_with(0);
+    assert!(stderr.contains(&format!("drywire: not finished: {own_address}: ")), "{stderr}");
     assert!(stderr.ends_with("drywire: stopped; 1 connection did not finish\n"), "{stderr}");
 }
 

@@ -2,6 +2,7 @@
 
 use drywire_core::{Blocked, FileError, FileId, OpenFile, Opening, SendFileError, Time, Transport, TransportError};
 use drywire_server::{Address, Connecting, Id, Interest, Net, News, Release};
+use rustix::io::Errno;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;
@@ -16,6 +17,10 @@ pub(crate) struct Crowd {
     pub(crate) refused: Vec<Vec<u8>>,
     /// The poller takes nobody.
     pub(crate) is_full: bool,
+    /// Nobody is accepted, for want of this.
+    pub(crate) shortage: Option<Errno>,
+    /// How often the listener was asked.
+    pub(crate) asked: usize,
 }
 
 /// One peer, shared with the test.
@@ -150,6 +155,10 @@ impl Net for Crowd {
         Ok(())
     }
     fn accept(&mut self, (): &mut ()) -> io::Result<(Peer, Address)> {
+        self.asked += 1;
+        if let Some(shortage) = self.shortage {
+            return Err(shortage.into());
+        }
         self.backlog.pop_front().ok_or_else(|| io::ErrorKind::WouldBlock.into())
     }
     fn local_address(&self, (): &()) -> Option<Address> {

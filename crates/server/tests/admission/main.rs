@@ -1,6 +1,7 @@
 //! Who is let in, and how memory is shared, in a worker whose peers and time are the
 //! test's. On real sockets it is in the conformance suite.
 
+mod accepting;
 mod crowd;
 
 use crowd::{Crowd, Peer, Says};

@@ -20,7 +20,7 @@ pub const BUDGET: usize = 16 << 20;
 const EACH: usize = 500;
 const HONEST: usize = 5;
 /// How long it lasts at least.
-const ATTACK: Duration = Duration::from_secs(6);
+const ATTACK: Duration = Duration::from_secs(3);
 
 /// What a process may use beside the budget, in bytes: the pools and buffers of a worker
 /// (less than 8 MiB), what a runtime needs for a descriptor, the check's own threads and notes, and what an

@@ -1,5 +1,7 @@
 use crate::listener::{Listener, SocketOptions};
 use drywire_server::{Address, Config, Listen, PortReuse};
+use rustix::fs::{OFlags, fcntl_getfl};
+use rustix::io::{FdFlags, fcntl_getfd};
 use rustix::net::sockopt::{socket_keepalive, tcp_keepidle, tcp_nodelay};
 use std::io;
 use std::net::{SocketAddr, TcpStream};
@@ -54,6 +56,19 @@ fn one_socket_is_dealt_out_in_turns_with_the_names_of_its_peers() {
     assert_eq!(names.len(), 8);
     let ours: Vec<Address> = peers.iter().map(|peer| Address::Tcp(peer.local_addr().unwrap())).collect();
     assert!(names.iter().all(|name| ours.contains(name)), "{names:?}");
+}
+
+#[test]
+fn streams_never_block_and_are_not_inherited_whoever_accepted_them() {
+    let mut all = listeners(Config::new().listen(Listen::Tcp(any_port())).workers(2).port_reuse(PortReuse::Off));
+    let _peers: Vec<TcpStream> = (0..4).map(|_| TcpStream::connect(address(&all[0])).unwrap()).collect();
+    for listener in &mut all {
+        for _ in 0..2 {
+            let (stream, _) = listener.acceptor.accept(listener.fd.as_fd()).unwrap();
+            assert!(fcntl_getfl(&stream).unwrap().contains(OFlags::NONBLOCK));
+            assert!(fcntl_getfd(&stream).unwrap().contains(FdFlags::CLOEXEC));
+        }
+    }
 }
 
 #[test]
