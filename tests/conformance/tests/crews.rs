@@ -236,6 +236,34 @@ fn w7_group_reaches_the_connections_of_every_worker_in_one_order(run: Run) {
     server.ends();
 }
 
+/// What the protocol has handled, and the peer's system has not taken yet, is not written.
+fn w2_receipts_wait_for_the_transport(run: Run) {
+    const SIZE: usize = 8192;
+    let server = Started::on(run, ALL_THERE_IS);
+    let Member { handle, mut peer, .. } = server.member();
+    let words = Command::say([b'x'; SIZE]);
+    let (mut receipts, mut last) = (Vec::new(), Instant::now());
+    // Full for good.
+    while last.elapsed() < Duration::from_millis(200) {
+        match handle.send_tracked(words.clone()) {
+            Ok(receipt) => {
+                receipts.push(receipt);
+                last = Instant::now();
+            }
+            Err(_) => thread::sleep(Duration::from_millis(1)),
+        }
+    }
+    let seen = handle.inspect();
+    let pending = receipts.iter().filter(|receipt| receipt.try_get().is_none()).count();
+    assert!(pending > seen.waiting_commands as usize + 1, "{pending} of {}: {seen:?}", receipts.len());
+    peer.read_exact(&mut vec![0; receipts.len() * SIZE]).unwrap();
+    for receipt in receipts {
+        assert_eq!(receipt.wait(PATIENCE), Some(Outcome::Written));
+    }
+    drop(peer);
+    server.ends();
+}
+
 /// The command that panics, and those behind it: none is lost, and the reason is told. Others, of the
 /// same worker too, are served on.
 fn fault_59_66_receipts_say_that_the_connection_panicked(run: Run) {
@@ -318,6 +346,7 @@ macro_rules! on_every_driver {
 
 on_every_driver!(
     w7_group_reaches_the_connections_of_every_worker_in_one_order,
+    w2_receipts_wait_for_the_transport,
     fault_59_66_receipts_say_that_the_connection_panicked,
     i2_fault_66_receipts_say_that_the_connection_was_cut_for_its_memory,
 );

@@ -102,7 +102,8 @@ impl Protocol for Never {
 
 #[test]
 fn fault_69_end_of_time_is_no_deadline() {
-    let mut app = Recorder::new(|| Connection::new(Never));
+    let limits = Limits { first_byte_ms: Limits::NEVER, idle_ms: Limits::NEVER, ..Limits::DEFAULT };
+    let mut app = Recorder::new(move || Connection::new(Never).with_limits(limits));
     let (mut driver, _, mut peer) = connected(Config::default(), &mut app);
     peer.write_all(b"x").unwrap();
     pump_for(&mut driver, &mut app, Duration::from_millis(30));

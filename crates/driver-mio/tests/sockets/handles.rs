@@ -269,6 +269,8 @@ fn w2_receipt_says_written_when_the_transport_has_taken_it_and_not_before() {
     assert!(receipts[..written].iter().all(|receipt| receipt.try_get() == Some(Outcome::Written)), "in order");
     let seen = handle.inspect();
     assert_eq!((seen.standing, &seen.peer), (Standing::Open, &Some(Address::Tcp(peer.local_addr().unwrap()))));
+    let owed = receipts.len() - written - seen.waiting_commands as usize;
+    assert!(owed > 1, "{owed} are handled, and not taken yet");
     assert!(seen.waiting_commands > 0 && seen.held_bytes > 64 * 1024, "{seen:?}");
     assert!(seen.age >= seen.quiet && seen.quiet >= Duration::from_millis(200), "{seen:?}");
 

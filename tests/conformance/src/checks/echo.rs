@@ -150,3 +150,21 @@ pub fn e10_address_in_use_is_an_error_that_says_what_to_do<S: Subject>() {
     // And the first is none the worse for it.
     assert_same(&ask(stage.peer(), b"still here\n"), b"still here\n");
 }
+
+/// Of sizes around those a server reads at once, in two portions: the second comes at any
+/// moment of the server's round, also right behind a short read.
+pub fn fault_21_no_edge_is_lost_between_reads_of_every_size<S: Subject>() {
+    let stage = Stage::<S, LineEcho>::serve(line_echo);
+    let mut peer = stage.peer();
+    for n in 0..600_usize {
+        let len = [1, 100, 4095, 4096, 4097, 10_000, 10_220][n % 7] + n % 13;
+        let line = [vec![b'a' + (n % 26) as u8; len], vec![b'\n']].concat();
+        let (first, second) = line.split_at(len / 2);
+        send(&mut peer, first);
+        if n % 3 == 0 {
+            thread::yield_now();
+        }
+        send(&mut peer, second);
+        assert!(read_n(&mut peer, line.len()) == line, "line {n}, of {len} bytes");
+    }
+}

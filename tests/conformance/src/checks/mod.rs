@@ -59,6 +59,7 @@ macro_rules! every_check {
             echo::e6_clients_that_come_and_go_at_the_same_time_are_served needs Echo, Shared;
             echo::e6_pipelined_lines_come_back_in_order_then_the_end needs Echo, Shared;
             echo::fault_16_line_written_byte_by_byte_comes_back_whole needs Echo, Shared;
+            echo::fault_21_no_edge_is_lost_between_reads_of_every_size needs Echo, Shared;
             echo::e8_bytes_of_any_number_come_back_exactly needs Echo, Shared;
             echo::e10_address_in_use_is_an_error_that_says_what_to_do needs Echo, Shared;
             large::e8_64_mib_come_back_exactly_through_narrow_sockets_to_a_slow_reader needs Echo, Shared;
