@@ -116,7 +116,10 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
     fn follow_output(&mut self) {
         let Connection { buffers, limits, layer, output_end, io, .. } = &mut *self.conn;
         let buffers = lent(buffers);
-        let is_owed = buffers.owes() || (!L::TRANSPARENT && *output_end == OutputEnd::Asked && layer.is_owing());
+        // What layers were not given, for want of memory, waits for us and not for the peer.
+        let waits_for_us = self.flush_only && !L::TRANSPARENT && buffers.wire_start == buffers.wire.len();
+        let is_owed = !waits_for_us
+            && (buffers.owes() || (!L::TRANSPARENT && *output_end == OutputEnd::Asked && layer.is_owing()));
         match &mut buffers.debt {
             None if is_owed => buffers.debt = Some(Debt::begin(limits, io.counters.sent, self.now)),
             Some(debt) if is_owed => debt.follow(limits, io.counters.sent, self.now),

@@ -316,3 +316,29 @@ fn fault_3_slow_reader_of_the_last_words_has_stalled_too() {
     rig.at(ms(100));
     assert_eq!(rig.report().reason, Reason::Stalled);
 }
+
+/// What stands before layers that get no memory waits for us.
+#[test]
+fn fault_1_peer_is_not_late_with_what_there_was_no_memory_to_encode() {
+    let protocol = Hooks::new().on_command(|n, cx| cx.write(&pattern(n as usize)));
+    let limits = Limits { stall_ms: 1000, min_rate: 100, rate_ms: 1000, idle_ms: Limits::NEVER, ..Limits::DEFAULT };
+    let mut rig = Rig::on(Connection::with_layer(protocol, Records::default()).with_limits(limits));
+    rig.net.room = 0;
+    rig.turn_with(|live| live.handle_command(40_000).expect("it is idle"));
+    rig.net.room = usize::MAX;
+    for now in [10, 500, 1500, 5000] {
+        rig.now = ms(now);
+        rig.turn_with(|live| live.flush_only());
+        assert!(rig.close.is_none(), "at {now} ms: {:?}", rig.close);
+        assert!(rig.wait.deadline.is_none_or(|at| at > rig.now), "it would spin");
+    }
+    assert!(rig.net.taken.len() < 40_000);
+    rig.turn();
+    assert!(rig.net.taken.len() > 40_000 && !rig.conn.is_owing());
+    // The clock goes for the peer as ever.
+    rig.net.room = 0;
+    rig.turn_with(|live| live.handle_command(10).expect("it is idle"));
+    rig.now = ms(6001);
+    rig.turn_with(|live| live.flush_only());
+    assert_eq!(rig.close.as_ref().map(|report| &report.reason), Some(&Reason::Stalled));
+}
