@@ -37,6 +37,9 @@ const WORKERS: usize = 2;
 /// Bytes that may wait for one who reads slowly, beside what his connection holds.
 const BEHIND: u32 = 64 * 1024;
 
+/// The same in lines. A short line costs little: the bytes are to be what counts.
+const LINES_BEHIND: u32 = 4096;
+
 /// One line of text, without its end, is what a user says.
 const LONGEST_LINE: u32 = 1024;
 
@@ -174,7 +177,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for _ in 0..WORKERS {
         // Each worker accepts from its own duplicate of the one socket.
         let (socket, host) = (listener.try_clone()?, Host { rooms: rooms.clone(), users: HashMap::new() });
-        let driver: Driver<Chat> = Driver::new(Config::default())?;
+        let driver: Driver<Chat> = Driver::new(Config::new().commands_per_connection(LINES_BEHIND))?;
         servers.push(driver.server_handle());
         threads.push(thread::spawn(move || serve(driver, socket, host)));
     }
