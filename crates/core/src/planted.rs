@@ -77,6 +77,24 @@ mod active {
         AlarmNotMoved,
         /// An old id finds what stands in its place now.
         StaleIdAccepted,
+        /// A peer that is refused because of its address keeps its place among all.
+        PlaceLeaked,
+        /// A connection that waits for memory is never looked at again.
+        StarvedForgotten,
+        /// The receipts of what was handled are forgotten when the connection ends.
+        ReceiptForgotten,
+        /// Bytes of commands that wait are not bounded.
+        BytesUncounted,
+        /// What a handle tells is as of the beginning.
+        LookStale,
+        /// A group takes back what is newest.
+        NewestTakenBack,
+        /// Only those that were aborted are named in the report of a shutdown.
+        CutNotNamed,
+        /// A connection whose code panicked is reported as aborted.
+        PanicUntold,
+        /// A repeating timer that is late by a period is forgotten.
+        LateTimerForgotten,
     }
 
     /// Whether this one is active.

@@ -4,6 +4,7 @@
 use crate::admission::{Origin, Place, Refusal};
 use crate::config::Config;
 use crate::stats::Stats;
+use drywire_core::planted;
 use std::array;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -132,6 +133,7 @@ impl Commons {
             return Err(Refusal::Connections { most });
         }
         if !self.count(origin) {
+            planted!(PlaceLeaked: return Err(Refusal::Address { most: self.inner.max_connections_per_address }));
             self.inner.connections.fetch_sub(1, Ordering::Relaxed);
             return Err(Refusal::Address { most: self.inner.max_connections_per_address });
         }

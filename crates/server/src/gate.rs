@@ -19,7 +19,7 @@ use crate::inbox::{Order, Posted, Room};
 use crate::receipt::{Dropped, Outcome, Ticket};
 use crate::sync::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use crate::table::Id;
-use drywire_core::Time;
+use drywire_core::{Time, planted};
 use life::{Life, Stage};
 use shared::Queue;
 pub(crate) use shared::{Setup, Shared};
@@ -172,6 +172,11 @@ impl<C> Gate<C> {
         if weight > self.room.bytes {
             return Err(Refusal::TooLarge);
         }
+        planted!(BytesUncounted: if waiting < self.room.commands && self.shared.hold(weight) {
+            self.waiting.fetch_add(1, Ordering::Relaxed);
+            self.waiting_bytes.fetch_add(weight, Ordering::Relaxed);
+            return Ok(Place { gate: self.clone(), weight, delivered: false, ticket: None });
+        });
         if waiting >= self.room.commands || bytes > self.room.bytes - weight || !self.shared.hold(weight) {
             return Err(Refusal::Full);
         }

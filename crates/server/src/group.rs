@@ -11,6 +11,7 @@ use crate::handle::{Handle, SendError};
 use crate::inbox::{Order, Posted};
 use crate::sync::{Mutex, MutexGuard};
 use crate::table::Id;
+use drywire_core::planted;
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::mem;
@@ -307,7 +308,7 @@ impl<C> Lane<C> {
                 (Refusal::Full | Refusal::TooLarge, Slow::Skip) | (Refusal::TooLarge, Slow::DropOldest) => {
                     break End::Skipped;
                 }
-                (Refusal::Full, Slow::DropOldest) => match queue.pop() {
+                (Refusal::Full, Slow::DropOldest) => match queue.take_back() {
                     // Its place is free, and it is counted, when the next one is asked for.
                     Some((oldest, place)) => {
                         drop(place);
@@ -329,6 +330,15 @@ impl<C> Lane<C> {
 }
 
 impl<C> Queue<C> {
+    /// What is out of date.
+    fn take_back(&mut self) -> Option<(C, Place<C>)> {
+        planted!(NewestTakenBack: if let Some((command, place)) = self.messages.pop_back() {
+            self.bytes -= place.weight();
+            return Some((command, place));
+        });
+        self.pop()
+    }
+
     fn pop(&mut self) -> Option<(C, Place<C>)> {
         let (command, place) = self.messages.pop_front()?;
         self.bytes -= place.weight();

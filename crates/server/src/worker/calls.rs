@@ -15,7 +15,7 @@ use crate::log_limit::Log;
 use crate::net::{Net, Release};
 use crate::table::Id;
 use drywire_core::layer::Layer;
-use drywire_core::{Budget, CloseReport, Protocol, Reason, Turn, Workspace, turn};
+use drywire_core::{Budget, CloseReport, Protocol, Reason, Turn, Workspace, planted, turn};
 use std::any::Any;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -136,6 +136,10 @@ where
         // It was its end that panicked.
         let Some(Slot::Connection(entry)) = self.table.get(id) else { return };
         let report = CloseReport { reason: Reason::Panicked, counters: entry.connection.counters() };
+        planted!(PanicUntold: {
+            let report = CloseReport { reason: Reason::Aborted, counters: report.counters };
+            return self.part_with(id, report, application);
+        });
         self.part_with(id, report, application);
     }
 

@@ -11,7 +11,7 @@ use crate::net::Net;
 use crate::receipt::{Dropped, Outcome, Ticket};
 use crate::table::Id;
 use drywire_core::layer::Layer;
-use drywire_core::{Connection, Live, Mark, Protocol, Reason, Time};
+use drywire_core::{Connection, Live, Mark, Protocol, Reason, Time, planted};
 use std::collections::VecDeque;
 
 /// Queues that are kept warm for connections to come. More than that many
@@ -114,6 +114,7 @@ pub(super) fn settle<P: Protocol, L: Layer>(
             linked.busy = Some(busy);
         }
     }
+    planted!(LookStale: return);
     linked.link.publish(connection.held_bytes(), connection.last_move(), connection.is_ending());
 }
 
@@ -125,6 +126,7 @@ pub(super) fn end<C, E>(linked: Option<Linked<C>>, reason: &Reason<E>, now: Time
     link.end(why, now);
     let Some(busy) = busy else { return };
     for (_, ticket) in busy.unwritten {
+        planted!(ReceiptForgotten: { std::mem::forget(ticket); continue; });
         ticket.complete(Outcome::Dropped(why));
     }
 }

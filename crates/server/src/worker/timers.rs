@@ -5,7 +5,7 @@ use super::Worker;
 use crate::application::Application;
 use crate::net::Net;
 use drywire_core::layer::Layer;
-use drywire_core::{Protocol, Time};
+use drywire_core::{Protocol, Time, planted};
 use std::fmt;
 use std::time::Duration;
 
@@ -52,6 +52,9 @@ impl Alarm {
     fn after(self, now: Time) -> Option<Alarm> {
         let Alarm::Every { at, period } = self else { return None };
         let late_ns = now.saturating_since(at).as_nanos() % period.as_nanos();
+        planted!(LateTimerForgotten: if now.saturating_since(at) >= period {
+            return None;
+        });
         // Below the period, which a `Duration` holds.
         let late = Duration::from_nanos(u64::try_from(late_ns).unwrap_or(u64::MAX));
         Some(Alarm::Every { at: now + (period - late.min(period)), period })
