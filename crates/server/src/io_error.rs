@@ -8,11 +8,24 @@ use thiserror::Error;
 
 /// One error model for every transport (row A8).
 #[must_use]
+#[expect(clippy::wildcard_enum_match_arm, reason = "the list of kinds is the standard library's, and open")]
 pub fn blocked(error: &io::Error) -> Blocked {
     if error.kind() == io::ErrorKind::WouldBlock {
         return Blocked::WouldBlock;
     }
-    let code = error.raw_os_error().unwrap_or(0);
+    // One that a poller or a runtime has made has no number, and 0 is none of the system's.
+    let Some(code) = error.raw_os_error().filter(|code| *code > 0) else {
+        return Blocked::Failed(match error.kind() {
+            io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted => TransportError::Reset,
+            io::ErrorKind::BrokenPipe => TransportError::BrokenPipe,
+            io::ErrorKind::TimedOut => TransportError::TimedOut,
+            io::ErrorKind::ConnectionRefused => TransportError::Refused,
+            _ => TransportError::Other(0),
+        });
+    };
+    if code >= NO_ERRNO {
+        return Blocked::Failed(TransportError::Other(code));
+    }
     Blocked::Failed(match Errno::from_raw_os_error(code) {
         Errno::CONNRESET | Errno::CONNABORTED => TransportError::Reset,
         Errno::PIPE => TransportError::BrokenPipe,
@@ -21,6 +34,9 @@ pub fn blocked(error: &io::Error) -> Blocked {
         _ => TransportError::Other(code),
     })
 }
+
+/// Numbers of errors end before this one (Linux: `MAX_ERRNO` and one more).
+const NO_ERRNO: i32 = 4096;
 
 /// An address that could not be listened on, or connected to, and the way out.
 #[derive(Debug, Error)]
@@ -68,7 +84,10 @@ impl AddressError {
             TransportError::TimedOut => Errno::TIMEDOUT,
             TransportError::Refused => Errno::CONNREFUSED,
             TransportError::Unresolved => Errno::HOSTUNREACH,
-            TransportError::Other(code) => Errno::from_raw_os_error(code),
+            TransportError::Other(code) => {
+                let source = io::Error::from_raw_os_error(code);
+                return AddressError { what: "connect to", address, source };
+            }
         };
         AddressError { what: "connect to", address, source: errno.into() }
     }
@@ -157,6 +176,19 @@ mod tests {
         ] {
             let text = say(errno);
             assert!(text.contains("unix:/run/x.sock") && text.contains(way_out) && !text.contains("port"), "{text}");
+        }
+    }
+
+    #[test]
+    fn w6_errors_without_a_number_of_the_system_are_errors_and_no_panic() {
+        let of = |kind: io::ErrorKind| blocked(&kind.into());
+        assert_eq!(of(io::ErrorKind::OutOfMemory), Blocked::Failed(TransportError::Other(0)));
+        assert_eq!(of(io::ErrorKind::BrokenPipe), Blocked::Failed(TransportError::BrokenPipe));
+        assert_eq!(of(io::ErrorKind::TimedOut), Blocked::Failed(TransportError::TimedOut));
+        assert_eq!(blocked(&io::Error::from_raw_os_error(0)), Blocked::Failed(TransportError::Other(0)));
+        for code in [0, 5, 99_999] {
+            let error = AddressError::connecting("127.0.0.1:1".parse().unwrap(), TransportError::Other(code));
+            assert_eq!(error.transport_error(), TransportError::Other(code), "{error}");
         }
     }
 }

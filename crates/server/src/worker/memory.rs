@@ -10,7 +10,7 @@ use crate::log_limit::{Log, LogLimiter};
 use crate::net::Net;
 use crate::table::{Id, Table};
 use drywire_core::layer::Layer;
-use drywire_core::{CloseReport, Connection, Protocol, Reason, Time};
+use drywire_core::{CloseReport, Connection, Protocol, Reason, Time, planted};
 use std::collections::{BinaryHeap, VecDeque};
 use std::fmt;
 use std::time::Duration;
@@ -141,7 +141,8 @@ impl Memory {
         if held > 0 {
             let budget = self.commons.memory_bytes();
             let free = budget - self.commons.held_bytes().min(budget) + self.left;
-            if free < self.growth + budget / KEPT_FOR_EMPTY_HANDED {
+            let kept = budget.saturating_sub(self.growth) / KEPT_FOR_EMPTY_HANDED;
+            if free < self.growth + kept {
                 return false;
             }
         }
@@ -256,6 +257,7 @@ impl<P: Protocol, L: Layer, N: Net> Worker<P, L, N> {
         if std::mem::replace(&mut entry.is_starved, true) {
             return;
         }
+        planted!(StarvedForgotten: return);
         let starved = &mut self.memory.starved;
         if entry.held == 0 {
             starved.empty_handed.push_back(id);
@@ -400,5 +402,33 @@ impl<P: Protocol, L: Layer, N: Net> Slot<P, L, N> {
             Slot::Connection(entry) => (entry.held > 0).then_some((entry.held, id)),
             Slot::Listener(_) | Slot::Source(_) => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admission::least_memory_bytes;
+    use crate::config::Config;
+
+    #[test]
+    fn connection_that_is_alone_may_grow_in_the_smallest_budget() {
+        for growth in [1 << 10, 1 << 20, 1 << 26] {
+            let config = Config { memory_bytes: least_memory_bytes(1, growth), ..Config::default() };
+            let mut memory = Memory::new(Commons::new(&config));
+            memory.make_room(growth).unwrap();
+            assert!(memory.may_grow(0) && memory.may_grow(100), "{growth} bytes");
+        }
+    }
+
+    #[test]
+    fn whoever_is_gone_waits_for_memory_no_more() {
+        let mut table = Table::new();
+        let ids: Vec<Id> = (0..3).filter_map(|_| table.insert_with(|id| id)).collect();
+        let mut starved = Starved { empty_handed: [ids[0]].into(), holding: [ids[1], ids[2]].into() };
+        starved.forget_who_has_gone(|id| id == ids[2]);
+        assert_eq!((starved.empty_handed.len(), &starved.holding), (0, &VecDeque::from([ids[2]])));
+        starved.forget_who_has_gone(|_| false);
+        assert!(starved.is_empty());
     }
 }

@@ -54,9 +54,10 @@ impl<P: Protocol, L: Layer, N: Net> Entry<P, L, N> {
         self.writable |= news.write || news.failed;
     }
 
-    /// It has sent something, and now owes nothing.
+    /// It has sent something, and now owes nothing; what an abort has dropped was owed.
     pub(super) fn is_written_out(&self, sent_before: u64) -> bool {
-        self.connection.counters().sent > sent_before && !self.connection.is_owing()
+        let counters = self.connection.counters();
+        counters.sent > sent_before && counters.unsent == 0 && !self.connection.is_owing()
     }
 
     pub(super) fn new(connection: Connection<P, L>, line: Line<N>, place: Place) -> Entry<P, L, N> {
