@@ -13,6 +13,7 @@ use crate::Random;
 use drywire_core::{Context, Failure, FileId, Opened, Protocol, Reply, Stop, Time, Timer};
 use std::cell::RefCell;
 use std::fmt;
+use std::panic::resume_unwind;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -290,7 +291,12 @@ impl Actor {
         let now = cx.now();
         self.record.borrow_mut().on_call(call, now);
         let mut done = Done::default();
-        match body(self, &mut done, cx) {
+        let result = body(self, &mut done, cx);
+        if self.record.borrow_mut().is_to_panic() {
+            // Without the hook, which is for those that nobody planned.
+            resume_unwind(Box::new("on purpose"));
+        }
+        match result {
             Ok(()) => {}
             Err(stop) => {
                 self.record.borrow_mut().on_refused(call, matches!(stop, Stop::Full(_)));
@@ -320,6 +326,10 @@ impl Protocol for Actor {
     type Event = u32;
     type Command = Order;
     type Error = Refusal;
+
+    fn weigh(command: &Order) -> usize {
+        size_of::<Order>() + usize::from(command.codes[0])
+    }
 
     fn consume(&mut self, input: &[u8], cx: &mut Context<'_, Self>) -> Result<usize, Stop<Refusal>> {
         let len = usize::from(input[0]);
@@ -386,9 +396,13 @@ impl Protocol for Actor {
     }
 
     fn command(&mut self, command: &Order, cx: &mut Context<'_, Self>) -> Result<(), Stop<Refusal>> {
-        self.call(Call::Command(command.serial), cx, |actor, done, cx| actor.perform(&command.codes, done, cx))?;
-        self.record.borrow_mut().on_command(command.serial);
-        Ok(())
+        let call = Call::Command(command.serial);
+        let result = self.call(call, cx, |actor, done, cx| actor.perform(&command.codes, done, cx));
+        // A call that fails has dealt with it, too.
+        if !matches!(result, Err(Stop::Full(_))) {
+            self.record.borrow_mut().on_command(command.serial);
+        }
+        result
     }
 
     fn file(&mut self, opened: Opened, cx: &mut Context<'_, Self>) -> Result<(), Stop<Refusal>> {

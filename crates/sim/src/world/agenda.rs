@@ -23,6 +23,8 @@ pub(crate) enum Coming {
     OurEnd(usize),
     /// A connection of ours stands, or does not.
     Established(usize),
+    /// The address of a name, or that it has none.
+    Resolved(usize, bool),
     /// News that is late.
     News(usize),
     /// A file was opened.

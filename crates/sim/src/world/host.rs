@@ -1,28 +1,40 @@
 //! The application of a world: it lets peers in, compares what it is told with what
 //! must be told, and meddles in its callbacks.
 
+mod deeds;
+
 use super::actor::{Actor, Order};
+use super::beats::{Beat, Beats};
+use super::crowd::Lane;
 use super::line::Life;
+use super::looks::Marks;
 use super::net::{SimNet, Stream, address_of, line_of};
-use super::plan::Way;
+use super::plan::{Speech, Way};
+use super::receipts::Receipts;
 use super::record::Record;
+use super::shutdown::Farewell;
 use super::state::Shared;
 use super::swarm::Fault;
 use super::violation::Invariant;
 use super::{Sabotage, hasty::Hasty};
 use drywire_core::{CloseReport, Connection, Protocol, Reason};
 use drywire_protocols::{ByteEcho, Dialog, LineEcho};
-use drywire_server::{Address, Application, Connecting, Handle, Id, Release, SendError, ServerHandle, Worker};
+use drywire_server::Order as Waiting;
+use drywire_server::{
+    Address, Application, Connecting, Dropped, Group, Handle, Id, Notice, Release, SendError, ServerHandle, Target,
+    Worker,
+};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::mem;
 use std::rc::Rc;
 
 /// A budget with which one turn sends all that a connection can owe, in bytes.
 const ONE_TURN: usize = 1 << 20;
 
 /// A protocol that worlds are made for.
-pub(crate) trait Speak: Protocol<Error: fmt::Display> {
+pub(crate) trait Speak: Protocol<Error: fmt::Display, Command: Clone> {
     /// One side of it, beside its record.
     fn new(record: &Rc<RefCell<Record>>, files: &Rc<Vec<Vec<u8>>>) -> Self;
     /// A command, if it takes any.
@@ -91,11 +103,24 @@ pub(crate) struct Host<P: Speak> {
     opened: Vec<usize>,
     next_spare: usize,
     serial: u32,
+    pub(crate) receipts: Receipts,
+    group: Option<Group<P::Command>>,
+    pub(crate) beats: Beats,
+    pub(crate) farewell: Farewell,
+    /// Connections of ours that will never stand, as we were told.
+    fallen: Vec<Id>,
+    /// Panics in callbacks.
+    pub(crate) panics: u64,
+    pub(crate) marks: BTreeMap<usize, Marks>,
+    /// Commands that were sent through handles in this round and the one before: at least
+    /// those that wait in the inbox.
+    pub(crate) sent_lately: [usize; 2],
 }
 
 impl<P: Speak> Host<P> {
     pub(crate) fn new(state: Shared, server: ServerHandle<P::Command>) -> Host<P> {
         let next_spare = state.borrow().lines.iter().position(|line| line.script.way == Way::Added);
+        let group = state.borrow().plan.house.group.map(|(bytes, slow)| Group::new(bytes, slow));
         Host {
             next_spare: next_spare.unwrap_or(usize::MAX),
             state,
@@ -105,6 +130,14 @@ impl<P: Speak> Host<P> {
             ids: BTreeMap::new(),
             opened: Vec::new(),
             serial: 0,
+            receipts: Receipts::default(),
+            group,
+            beats: Beats::default(),
+            farewell: Farewell::default(),
+            fallen: Vec::new(),
+            panics: 0,
+            marks: BTreeMap::new(),
+            sent_lately: [0; 2],
         }
     }
 
@@ -121,9 +154,17 @@ impl<P: Speak> Host<P> {
     /// Connects to a peer.
     pub(crate) fn call(&mut self, worker: &mut Worker<P, (), SimNet>, line: usize) {
         let connection = self.connection(line);
-        if let Ok(id) = worker.connect(address_of(line), connection) {
-            self.ids.insert(id, line);
-        }
+        let (named, now) = {
+            let state = self.state.borrow();
+            (state.lines[line].script.named, state.now)
+        };
+        let target = match named {
+            Some(within) => Target::name(format!("peer-{line}"), line as u16 + 1).within(within),
+            None => Target::from(address_of(line)),
+        };
+        let begun = worker.connect(target, connection).ok();
+        self.state.borrow_mut().lines[line].given_up = named.map(|within| now + within);
+        self.on_own(line, begun);
     }
 
     /// The connection that is meant by `id`, which must be one that is there.
@@ -146,6 +187,8 @@ impl<P: Speak> Host<P> {
 
     /// Something that an application might do just now.
     pub(crate) fn act(&mut self, worker: &mut Worker<P, (), SimNet>, outside: bool) {
+        self.crowd(worker, outside);
+        self.beat(worker);
         let Some(line) = self.victim_of_meddling() else { return };
         let id = self.state.borrow().lines[line].id;
         let flood = self.state.borrow_mut().strikes(Fault::Flood, line);
@@ -177,8 +220,26 @@ impl<P: Speak> Host<P> {
         }
         self.next_spare += 1;
         let connection = self.connection(line);
-        if let Ok(id) = worker.add(Stream(line), connection) {
-            self.ids.insert(id, line);
+        let added = worker.add(Stream(line), connection).ok();
+        self.on_own(line, added);
+    }
+
+    /// A connection of our own was let in, or was not.
+    fn on_own(&mut self, line: usize, id: Option<Id>) {
+        self.ids.extend(id.map(|id| (id, line)));
+        let state = &mut *self.state.borrow_mut();
+        let (places, most) = (state.places(), state.plan.house.max_connections);
+        let was_tried = state.lines[line].life != Life::Absent;
+        if id.is_some() && places > most {
+            state.violate(Invariant::Bounds, line, format!("{places} connections are open, {most} may be"));
+        }
+        if id.is_some() {
+            (state.lines[line].id, state.lines[line].has_place) = (id, true);
+        }
+        let places = places.max(state.places());
+        let is_tight = state.plan.house.memory.is_some();
+        if id.is_none() && !was_tried && !is_tight && places < most {
+            state.violate(Invariant::Bounds, line, format!("it is refused, and {places} are connected"));
         }
     }
 
@@ -194,23 +255,40 @@ impl<P: Speak> Host<P> {
         let Some(order) = P::order(Order { serial, codes }) else { return };
         self.serial += 1;
         let through_handle = outside || serial.is_multiple_of(2);
+        let weight = weight::<P>(&order);
         let sent = if through_handle {
             let Some(handle) = self.handle(worker, line, id, outside) else { return };
-            handle.send(order)
+            if serial.is_multiple_of(3) {
+                handle.send_tracked(order).map(Some)
+            } else {
+                handle.send(order).map(|()| None)
+            }
         } else {
-            worker.send(id, order)
+            self.mark(worker, line, id);
+            worker.send(id, order).map(|()| None)
         };
+        self.sent_lately[1] += usize::from(through_handle);
+        let inbox_may_be_full =
+            through_handle && self.sent_lately.iter().sum::<usize>() > self.state.borrow().plan.commands;
         let state = &mut *self.state.borrow_mut();
-        let cap = state.plan.commands_per_connection as usize;
-        let (is_open, record) = (state.lines[line].is_open(), state.lines[line].record.clone());
+        let (cap, most) = (state.plan.commands_per_connection as usize, state.plan.house.command_bytes as usize);
+        let (is_open, record) = (state.lines[line].has_place, state.lines[line].record.clone());
         let record = &mut *record.borrow_mut();
-        let waiting = record.orders.iter().map(|orders| orders.len()).sum::<usize>();
+        let (waiting, bytes) = record.waiting();
         match sent {
-            Ok(()) => {
+            Ok(receipt) => {
                 state.event(30, line, u64::from(serial), || format!("command {serial} is accepted"));
                 record.orders[usize::from(through_handle)].push_back(serial);
-                if waiting > cap {
-                    record.break_it(Invariant::Bounds, format!("{} commands wait, {cap} may", waiting + 1));
+                record.weights.insert(serial, weight);
+                if let Some(receipt) = receipt {
+                    self.receipts.add(line, serial, receipt);
+                }
+                if waiting.start() + 1 > cap {
+                    record.break_it(Invariant::Bounds, format!("{} commands wait, {cap} may", waiting.start() + 1));
+                }
+                if bytes.start() + weight > most {
+                    let waits = bytes.start() + weight;
+                    record.break_it(Invariant::Bounds, format!("{waits} bytes of commands wait, {most} may"));
                 }
                 if !is_open || self.shut.contains(&line) {
                     record.break_it(Invariant::Report, format!("command {serial} was accepted behind the close"));
@@ -218,9 +296,14 @@ impl<P: Speak> Host<P> {
             }
             Err(SendError::Full(_)) => {
                 state.event(31, line, u64::from(serial), || format!("command {serial} does not fit"));
-                if !through_handle && waiting < cap {
-                    record.break_it(Invariant::Bounds, format!("a command is refused though only {waiting} wait"));
+                let is_tight = state.plan.house.memory.is_some();
+                if !inbox_may_be_full && !is_tight && *waiting.end() < cap && bytes.end() + weight <= most {
+                    let text = format!("a command is refused though only {waiting:?} of {bytes:?} bytes wait");
+                    record.break_it(Invariant::Bounds, text);
                 }
+            }
+            Err(SendError::TooLarge(_)) if weight > most => {
+                state.event(38, line, u64::from(serial), || format!("command {serial} is too large"));
             }
             Err(SendError::TooLarge(_)) => record.break_it(Invariant::Bounds, "a command is called too large"),
             Err(SendError::Closed(_)) => {
@@ -232,8 +315,16 @@ impl<P: Speak> Host<P> {
         }
     }
 
+    /// The first handle is about to be made, or what stands behind it.
+    fn mark(&mut self, worker: &Worker<P, (), SimNet>, line: usize, id: Id) {
+        let made = self.state.borrow().round_at;
+        if worker.connection(id).is_some() {
+            self.marks.entry(line).or_insert(Marks { made, is_known: !worker.is_coming(id) });
+        }
+    }
+
     /// From outside, only one that was asked for in a callback.
-    fn handle(
+    pub(super) fn handle(
         &mut self,
         worker: &mut Worker<P, (), SimNet>,
         line: usize,
@@ -241,10 +332,17 @@ impl<P: Speak> Host<P> {
         outside: bool,
     ) -> Option<&Handle<P::Command>> {
         if !outside && !self.handles.contains_key(&line) {
+            self.mark(worker, line, id);
             let handle = worker.handle(id)?;
+            handle.set_tag(line as u64 + 7);
             self.handles.insert(line, handle);
         }
         self.handles.get(&line)
+    }
+
+    /// Its end was asked for through a handle.
+    pub(crate) fn is_shut(&self, line: usize) -> bool {
+        self.shut.contains(&line)
     }
 
     fn meddle(&mut self, worker: &mut Worker<P, (), SimNet>, line: usize, id: Id, outside: bool) {
@@ -268,7 +366,8 @@ impl<P: Speak> Host<P> {
                 record.facts.close_asked = true;
             }
         }
-        if through_handle {
+        // A close goes the way of the handle once there is one.
+        if through_handle || (!aborts && self.handles.contains_key(&line)) {
             self.shut.push(line);
         }
         match (through_handle, aborts) {
@@ -283,11 +382,16 @@ impl<P: Speak> Host<P> {
 impl<P: Speak> Application<SimNet, P> for Host<P> {
     fn accept(&mut self, _: &mut Worker<P, (), SimNet>, _: Id, peer: &Address) -> Option<Connection<P>> {
         let line = line_of(peer);
+        self.state.borrow_mut().check_welcome(line);
         if self.state.borrow_mut().strikes(Fault::TurnedAway, line) {
             let state = &mut *self.state.borrow_mut();
             state.event(34, line, 0, || "is turned away".into());
             state.end(line);
             return None;
+        }
+        if self.state.borrow_mut().strikes(Fault::CallbackPanics, line) {
+            self.state.borrow_mut().end(line);
+            self.panic("accept");
         }
         Some(self.connection(line))
     }
@@ -306,6 +410,7 @@ impl<P: Speak> Application<SimNet, P> for Host<P> {
         if self.state.borrow_mut().random.one_in(2) {
             self.act(worker, false);
         }
+        self.may_panic(line);
     }
 
     fn event(&mut self, worker: &mut Worker<P, (), SimNet>, id: Id, event: P::Event) {
@@ -323,21 +428,35 @@ impl<P: Speak> Application<SimNet, P> for Host<P> {
         if self.state.borrow_mut().random.one_in(4) {
             self.act(worker, false);
         }
+        self.may_panic(line);
     }
 
     fn closed(&mut self, worker: &mut Worker<P, (), SimNet>, id: Id, report: CloseReport<P::Error>) {
+        self.check_fall(id, &report);
         if !self.ids.contains_key(&id) {
             let found = self.state.borrow().lines.iter().position(|line| line.id == Some(id));
             self.ids.extend(found.map(|line| (id, line)));
         }
         let Some(line) = self.line(id, "a report") else { return };
         let reason = in_words(&report.reason);
+        if worker.drain_report().is_some() {
+            self.on_farewell(line, id, &report);
+        }
         {
             let state = &mut *self.state.borrow_mut();
+            state.lines[line].has_place = false;
+            {
+                let mut record = state.lines[line].record.borrow_mut();
+                record.ended_as = Some(Dropped::from(&report.reason));
+                record.lanes.iter_mut().for_each(Lane::on_end);
+            }
             state.event(37, line, report.counters.sent, || format!("closed: {}", report.reason));
             state.lines[line].reports += 1;
             if state.sabotage == Some(Sabotage::ReportsTwice) {
                 state.lines[line].reports += 1;
+            }
+            if reason == Reason::Shed {
+                state.note_shed();
             }
             let (open, in_flight) = state.disk.count(line);
             let record = state.lines[line].record.clone();
@@ -357,7 +476,8 @@ impl<P: Speak> Application<SimNet, P> for Host<P> {
                 state.violate(Invariant::Output, line, "cut off by a drop, and the transport would take more");
             }
             let due = if report.reason.is_abort() { Release::Reset } else { Release::Close };
-            if state.lines[line].released != Some(due) {
+            let had_stream = state.lines[line].has_begun || state.lines[line].released.is_some();
+            if had_stream && state.lines[line].released != Some(due) {
                 let how = state.lines[line].released;
                 state.violate(
                     Invariant::Report,
@@ -378,7 +498,60 @@ impl<P: Speak> Application<SimNet, P> for Host<P> {
         if self.state.borrow_mut().random.one_in(2) {
             self.act(worker, false);
         }
+        if self.state.borrow_mut().strikes(Fault::CallbackPanics, line) {
+            self.panic("closed");
+        }
     }
+
+    fn written_out(&mut self, _: &mut Worker<P, (), SimNet>, id: Id) {
+        let Some(line) = self.line(id, "written out") else { return };
+        {
+            let state = &mut *self.state.borrow_mut();
+            state.event(51, line, 0, || "is written out".into());
+            let owed = {
+                let record = state.lines[line].record.borrow();
+                if record.speech == Speech::Actor { record.expected.len() - record.taken } else { 0 }
+            };
+            if owed > 0 {
+                state.violate(Invariant::Report, line, format!("it is written out, and {owed} bytes are owed"));
+            }
+        }
+        self.may_panic(line);
+    }
+
+    fn started(&mut self, _: &mut Worker<P, (), SimNet>) {
+        let state = self.state.borrow();
+        self.beats.has_started = true;
+        self.beats.tick =
+            state.plan.house.tick.map(|period| Beat { due: state.now + period, period: Some(period), calls: 0 });
+    }
+
+    fn stopped(&mut self, _: &mut Worker<P, (), SimNet>) {
+        if mem::replace(&mut self.beats.has_stopped, true) {
+            self.state.borrow_mut().violate(Invariant::Report, None, "the worker stopped twice");
+        }
+    }
+
+    fn notice(&mut self, _: &mut Worker<P, (), SimNet>, notice: Notice<'_>) {
+        if let Notice::ShutdownBegan { .. } = notice {
+            self.on_shutdown();
+        } else if let Notice::ConnectFailed { id, .. } = notice {
+            self.on_connect_failed(id);
+        }
+    }
+
+    fn tick(&mut self, worker: &mut Worker<P, (), SimNet>) {
+        self.on_tick(worker);
+    }
+
+    fn timer(&mut self, worker: &mut Worker<P, (), SimNet>, name: &'static str) {
+        self.on_timer(worker, name);
+    }
+}
+
+/// What a command takes of the bounds: its own weight, and what it costs to let it wait.
+fn weight<P: Speak>(command: &P::Command) -> usize {
+    P::weigh(command) + size_of::<Waiting<P::Command>>() - size_of::<P::Command>()
 }
 
 /// The reason, with the protocol's own error in words.

@@ -65,6 +65,12 @@ pub(crate) struct Line {
     pub(crate) write_spurious: bool,
     pub(crate) released: Option<Release>,
     pub(crate) reports: u32,
+    /// It counts among the connections that are open.
+    pub(crate) has_place: bool,
+    /// It has had a stream.
+    pub(crate) has_begun: bool,
+    /// When we give up on it, if it does not stand by then.
+    pub(crate) given_up: Option<Time>,
     /// Moved in the news of this round, for the budget.
     pub(crate) spent: usize,
 }
@@ -103,6 +109,9 @@ impl Line {
             write_spurious: false,
             released: None,
             reports: 0,
+            has_place: false,
+            has_begun: false,
+            given_up: None,
             spent: 0,
         }
     }

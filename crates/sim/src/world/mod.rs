@@ -17,15 +17,21 @@
 
 mod actor;
 mod agenda;
+mod beats;
+mod crowd;
 mod disk;
 mod hasty;
 mod host;
+mod house;
 mod line;
+mod looks;
 mod net;
 mod plan;
+mod receipts;
 mod record;
 mod run;
 mod shrink;
+mod shutdown;
 mod state;
 mod swarm;
 mod violation;
@@ -163,7 +169,8 @@ impl Setup {
             Ok(result) => result.err(),
             Err(panic) => Some(Violation::new(Invariant::Panic, None, said(&*panic))),
         };
-        let state = world.into_state();
+        let (state, left) = world.end();
+        let violation = violation.or(left);
         let state = state.borrow();
         let strikes = state.plan.swarm.struck.clone();
         let mut faults = vec![0; Fault::COUNT];

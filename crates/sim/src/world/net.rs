@@ -1,6 +1,8 @@
 //! The world as a worker's net. What a poller may say, and when, is in `state`; what a
 //! stream does, in `wire`.
 
+use super::agenda::Coming;
+use super::house::{ADDRESSES, REFUSAL};
 use super::line::Life;
 use super::plan::{Poller, Way};
 use super::state::Shared;
@@ -13,6 +15,7 @@ use drywire_server::{Address, Connecting, Id, Interest, Net, News, Release};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 /// The network, the disk and the clock of one world.
 #[derive(Debug)]
@@ -24,9 +27,14 @@ pub(crate) struct SimNet {
 #[derive(Debug)]
 pub(crate) struct Stream(pub(crate) usize);
 
-/// The address of the peer with this number.
+/// The address of the peer with this number. Some share their host.
 pub(crate) fn address_of(line: usize) -> Address {
-    Address::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, line as u16 + 1)))
+    Address::Tcp(socket_address_of(line))
+}
+
+pub(crate) fn socket_address_of(line: usize) -> SocketAddr {
+    let host = (line % ADDRESSES) as u8 + 1;
+    SocketAddr::from((Ipv4Addr::new(127, 0, 0, host), line as u16 + 1))
 }
 
 /// The number of the peer with this address.
@@ -53,12 +61,28 @@ impl Net for SimNet {
         self.register(id, Stream(line))
     }
 
-    /// Names are not part of a world yet: whoever asks waits until its deadline.
-    fn resolve(&mut self, _: Id, _: &str, _: u16) {}
+    fn resolve(&mut self, id: Id, host: &str, port: u16) {
+        let line = usize::from(port) - 1;
+        let state = &mut *self.state.borrow_mut();
+        state.event(16, line, 0, || format!("the address of {host} is asked for"));
+        state.lines[line].id = Some(id);
+        if state.strikes(Fault::SilentName, line) {
+            return;
+        }
+        let is_known = !state.strikes(Fault::NoName, line);
+        let late = if state.strikes(Fault::LateName, line) { 30_000 } else { 100 };
+        let micros = state.lines[line].script.random.between(1, late) as u64;
+        let at = state.now + Duration::from_micros(micros);
+        state.agenda.add(at, Coming::Resolved(line, is_known));
+    }
 
-    fn refuse(&mut self, stream: Stream, _: &[u8]) {
+    fn refuse(&mut self, stream: Stream, words: &[u8]) {
         let state = &mut *self.state.borrow_mut();
         state.event(15, stream.0, 0, || "refused".into());
+        if words != REFUSAL.as_bytes() {
+            state.violate(Invariant::Output, stream.0, "it is refused in other words than those of the house");
+        }
+        state.check_refused(stream.0);
         state.end(stream.0);
     }
 
@@ -67,10 +91,12 @@ impl Net for SimNet {
         let state = &mut *self.state.borrow_mut();
         if state.strikes(Fault::NoRegistration, line) {
             state.event(10, line, 0, || "the poller does not take it".into());
+            state.lines[line].record.borrow_mut().facts.refused = true;
             state.end(line);
             return Err(io::ErrorKind::OutOfMemory.into());
         }
         state.event(10, line, id.to_token() as u64, || format!("registered as {id}"));
+        state.lines[line].has_place = true;
         state.begin(line, id);
         if state.lines[line].script.way == Way::Added {
             state.plan_send(line);

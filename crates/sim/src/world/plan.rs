@@ -1,5 +1,6 @@
 //! A seed written out: which protocol, who comes, what they say, and how they behave.
 
+use super::house::House;
 use super::swarm::{Fault, Strike, Swarm};
 use crate::Random;
 use drywire_core::{Limits, Time};
@@ -91,6 +92,10 @@ pub(crate) struct Script {
     pub(crate) limits: Limits,
     /// The write that is refused as if it did not fit; 0 for none.
     pub(crate) full: u32,
+    /// We connect to it by name, and wait for so long.
+    pub(crate) named: Option<Duration>,
+    /// The handler call that panics; 0 for none.
+    pub(crate) panics: u32,
     pub(crate) random: Random,
 }
 
@@ -107,6 +112,7 @@ pub(crate) struct Plan {
     pub(crate) commands_per_connection: u32,
     pub(crate) news_per_round: usize,
     pub(crate) budget: usize,
+    pub(crate) house: House,
     pub(crate) files: Vec<Vec<u8>>,
     /// A polite peer whose transcript is compared with that of a world without the
     /// others (I5).
@@ -159,6 +165,7 @@ impl Plan {
         for script in &mut scripts[peers..] {
             script.way = Way::Added;
         }
+        let house = House::new(seed, &scripts, &swarm, victim.is_some());
         Plan {
             seed,
             speech,
@@ -171,6 +178,7 @@ impl Plan {
             commands_per_connection: random.pick(&[1, 2, 8, 64]),
             news_per_round: random.pick(&[1, 2, 3, 1024, 1024]),
             budget: random.pick(&[1, 200, 1000, 8192, 1 << 20, 1 << 20]),
+            house,
             files,
             victim,
             random,
@@ -242,6 +250,8 @@ impl Script {
             piece: random.pick(&[1, 3, 20, 100, 600, 4096]),
             limits,
             full: if befalls(Fault::Full) { random.between(1, 12) as u32 } else { 0 },
+            named: haste.one_in(2).then(|| ms(haste.pick(&[0, 3, 30, 900]))),
+            panics: if befalls(Fault::HandlerPanics) { haste.between(1, 25) as u32 } else { 0 },
             random,
         }
     }

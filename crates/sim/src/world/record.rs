@@ -8,10 +8,13 @@
 mod model;
 mod report;
 
+use super::crowd::{GROUP, Lane};
 use super::plan::Speech;
 use super::violation::{Invariant, Violation};
 use drywire_core::{FileError, FileId, Limit, Limits, Opened, Time, Timer};
-use std::collections::VecDeque;
+use drywire_server::Dropped;
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::RangeInclusive;
 
 /// Handler calls in one turn beyond which it will not end.
 const CALLS_PER_TURN: u32 = 200_000;
@@ -67,6 +70,11 @@ pub(crate) struct Facts {
     /// When a shutdown cuts what is left.
     pub(crate) drain_ends: Option<Time>,
     pub(crate) file_failed: bool,
+    /// Its code panicked, or a callback about it.
+    pub(crate) panicked: bool,
+    /// Memory is short in its world; and when it may be cut for that.
+    pub(crate) is_tight: bool,
+    pub(crate) shed_from: Time,
 }
 
 /// Deadlines that may have been met: at least so much time has passed.
@@ -146,6 +154,16 @@ pub(crate) struct Record {
     pub(crate) orders: [VecDeque<u32>; 2],
     /// The first command that may be dropped: it came after the close.
     pub(crate) last_order: Option<u32>,
+    /// What those that wait weigh, in bytes; what was owed when one was handled.
+    pub(crate) weights: BTreeMap<u32, usize>,
+    pub(crate) handled: BTreeMap<u32, usize>,
+    /// What groups have for it: of the last, it may be a member.
+    pub(crate) lanes: Vec<Lane>,
+    /// Handler calls until one panics, and panics so far.
+    pub(crate) panics_in: u32,
+    pub(crate) panics: u64,
+    /// What its end means for commands.
+    pub(crate) ended_as: Option<Dropped>,
 }
 
 impl Record {
@@ -197,6 +215,12 @@ impl Record {
             has_files: false,
             orders: [VecDeque::new(), VecDeque::new()],
             last_order: None,
+            weights: BTreeMap::new(),
+            handled: BTreeMap::new(),
+            lanes: Vec::new(),
+            panics_in: 0,
+            panics: 0,
+            ended_as: None,
         }
     }
 
@@ -267,7 +291,9 @@ impl Record {
         if self.fed_end {
             self.break_it(Invariant::Progress, "it reads behind the end of input");
         }
-        if self.ending != Ending::Open || self.facts.close_asked || self.facts.drained || self.facts.cut {
+        // Without memory there are no last words that would tell of a deadline.
+        let is_silent = self.facts.is_tight && self.may_be_late();
+        if self.ending != Ending::Open || self.facts.close_asked || self.facts.drained || self.facts.cut || is_silent {
             return;
         }
         if !self.reading {
@@ -479,7 +505,38 @@ impl Record {
         self.on_input(input);
     }
 
+    /// Commands that were accepted and not handled, and their bytes: at least and at most.
+    pub(crate) fn waiting(&self) -> (RangeInclusive<usize>, RangeInclusive<usize>) {
+        let count = self.orders.iter().map(|orders| orders.len()).sum::<usize>();
+        let bytes = self.weights.values().sum::<usize>();
+        let mut waiting = (count..=count, bytes..=bytes);
+        for lane in &self.lanes {
+            let (count, bytes) = lane.waiting();
+            waiting.0 = waiting.0.start() + count.start()..=waiting.0.end() + count.end();
+            waiting.1 = waiting.1.start() + bytes.start()..=waiting.1.end() + bytes.end();
+        }
+        waiting
+    }
+
+    /// A handler call is about to come back: whether it panics instead.
+    pub(crate) fn is_to_panic(&mut self) -> bool {
+        let now = self.panics_in == 1;
+        self.panics_in = self.panics_in.saturating_sub(1);
+        self.panics += u64::from(now);
+        self.facts.panicked |= now;
+        now
+    }
+
     pub(crate) fn on_command(&mut self, serial: u32) {
+        if serial & GROUP != 0 {
+            if !self.lanes.iter_mut().any(|lane| lane.on_handled(serial)) {
+                let number = serial ^ GROUP;
+                self.break_it(Invariant::Output, format!("message {number} of the group out of order, or taken back"));
+            }
+            return;
+        }
+        self.weights.remove(&serial);
+        self.handled.insert(serial, self.expected.len());
         match self.orders.iter_mut().find(|orders| orders.front() == Some(&serial)) {
             Some(orders) => drop(orders.pop_front()),
             None => self.break_it(Invariant::Output, format!("command {serial} out of its order, or twice")),

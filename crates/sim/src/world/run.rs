@@ -5,14 +5,16 @@ mod checks;
 
 use super::agenda::Coming;
 use super::host::{Host, Speak};
-use super::net::SimNet;
+use super::house::REFUSAL;
+use super::net::{SimNet, socket_address_of};
 use super::plan::Way;
 use super::state::{Shared, State};
 use super::swarm::Fault;
 use super::violation::{Invariant, Violation};
-use drywire_core::Time;
-use drywire_server::{Config, News, Rounds};
+use drywire_core::{Connection, Time};
+use drywire_server::{Commons, Config, News, Rounds};
 use std::cell::RefCell;
+use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,6 +25,9 @@ use std::time::Duration;
 const SPINS: u32 = 12;
 const FALSE_ALARMS: u32 = 200;
 
+/// Ticks after which a world in which nothing else happens is over.
+const IDLE_TICKS: u32 = 8;
+
 /// Steps of a world beyond which it will not end.
 const STEPS: u32 = 100_000;
 
@@ -30,6 +35,9 @@ pub(crate) struct World<P: Speak> {
     rounds: Rounds<P, (), SimNet>,
     host: Host<P>,
     state: Shared,
+    commons: Commons,
+    /// The most that a connection may take in one turn, in bytes.
+    growth: usize,
     woken: Arc<AtomicBool>,
     /// The server was told to end; it has heard that; it was told to end at once.
     ending: bool,
@@ -43,23 +51,55 @@ pub(crate) struct World<P: Speak> {
 impl<P: Speak> World<P> {
     pub(crate) fn new(state: State) -> World<P> {
         let plan = &state.plan;
+        let contents = Rc::new(plan.files.clone());
+        let growth = state.lines.iter().map(|line| {
+            let protocol = P::new(&line.record, &contents);
+            Connection::new(protocol).with_limits(line.script.limits).most_heap_bytes()
+        });
+        let growth = growth.max().unwrap_or(0);
+        let memory = plan.house.memory.map(|(tenths, more)| growth * tenths / 10 + more);
         let config = Config {
             drain_timeout: plan.drain_timeout,
             commands: plan.commands,
             commands_per_connection: plan.commands_per_connection,
             events: plan.news_per_round,
             budget_bytes: plan.budget,
+            memory_bytes: memory.unwrap_or(Config::default().memory_bytes),
+            max_connections: plan.house.max_connections,
+            max_connections_per_address: plan.house.max_per_address,
+            refusal: REFUSAL.into(),
+            command_bytes_per_connection: plan.house.command_bytes,
+            on_panic: plan.house.on_panic,
+            tick: plan.house.tick,
             ..Config::default()
         };
-        let state = Rc::new(RefCell::new(state));
+        let mut state = state;
+        for line in &state.lines {
+            line.record.borrow_mut().facts.is_tight = memory.is_some();
+        }
         let woken = Arc::new(AtomicBool::new(false));
         let wake = {
             let woken = woken.clone();
             move || woken.store(true, Ordering::Relaxed)
         };
-        let rounds = Rounds::new(SimNet { state: state.clone() }, config, wake);
+        let commons = Commons::new(&config);
+        state.commons = Some(commons.clone());
+        let state = Rc::new(RefCell::new(state));
+        let rounds = Rounds::sharing(SimNet { state: state.clone() }, config, commons.clone(), wake);
         let host = Host::new(state.clone(), rounds.server_handle());
-        World { rounds, host, state, woken, ending: false, ending_heard: false, stopped: false, spins: 0, fruitless: 0 }
+        World {
+            rounds,
+            host,
+            state,
+            commons,
+            growth,
+            woken,
+            ending: false,
+            ending_heard: false,
+            stopped: false,
+            spins: 0,
+            fruitless: 0,
+        }
     }
 
     /// Runs it to its end, or to the first promise that is broken.
@@ -87,6 +127,7 @@ impl<P: Speak> World<P> {
                 continue;
             }
             self.check_wait()?;
+            self.host.receipts.check(&self.state.borrow(), true)?;
             let agenda = self.state.borrow().agenda.next_time();
             match (next, agenda) {
                 (None, None) if self.ending => {
@@ -100,6 +141,7 @@ impl<P: Speak> World<P> {
                     ));
                 }
                 (None, None) => self.shut_down(),
+                (Some(_), None) if !self.ending && self.is_idle() => self.shut_down(),
                 (next, agenda) => {
                     let at = next.unwrap_or(Time::NEVER).min(agenda.unwrap_or(Time::NEVER));
                     self.state.borrow_mut().now = at;
@@ -107,6 +149,12 @@ impl<P: Speak> World<P> {
             }
         }
         Err(Violation::new(Invariant::Progress, None, format!("{STEPS} steps, and no end")))
+    }
+
+    /// Nothing is to come, nobody waits to be accepted, and for some time only the tick was
+    /// called.
+    fn is_idle(&self) -> bool {
+        self.host.beats.idle_ticks > IDLE_TICKS && !self.state.borrow().is_forgetting_peers()
     }
 
     fn begin(&mut self) {
@@ -175,6 +223,7 @@ impl<P: Speak> World<P> {
                 Coming::Shutdown => self.shut_down(),
                 Coming::Stop => self.stop(),
                 Coming::Drop => self.drop_driver(),
+                Coming::Resolved(line, is_known) => self.resolve(line, is_known),
                 other @ (Coming::Arrival(_)
                 | Coming::Send(_)
                 | Coming::Bytes(..)
@@ -187,6 +236,18 @@ impl<P: Speak> World<P> {
                 | Coming::File(..)) => self.state.borrow_mut().come(other),
             }
         }
+    }
+
+    /// The answer to a look-up, whether anybody waits for it or not.
+    fn resolve(&mut self, line: usize, is_known: bool) {
+        let id = {
+            let state = &mut *self.state.borrow_mut();
+            state.progress += 1;
+            state.event(46, line, u64::from(is_known), || format!("its name is looked up: {is_known}"));
+            state.lines[line].id.expect("its name was asked for")
+        };
+        let answer = if is_known { Ok(vec![socket_address_of(line)]) } else { Err(io::ErrorKind::NotFound.into()) };
+        self.rounds.on_resolved(id, answer);
     }
 
     fn shut_down(&mut self) {
@@ -205,6 +266,7 @@ impl<P: Speak> World<P> {
         if by_handle {
             self.host.server.shutdown();
         } else if !self.ending {
+            self.host.on_shutdown();
             self.rounds.shutdown();
         }
         self.ending = true;
@@ -212,6 +274,7 @@ impl<P: Speak> World<P> {
 
     fn stop(&mut self) {
         self.mark_cut("the server is told to stop");
+        self.host.farewell.asked_again = true;
         if self.ending && self.state.borrow_mut().random.one_in(2) {
             self.rounds.shutdown();
             self.stopped |= self.ending_heard;
@@ -237,6 +300,7 @@ impl<P: Speak> World<P> {
     fn drop_driver(&mut self) {
         self.mark_cut("the driver is dropped");
         self.state.borrow_mut().dropped = true;
+        self.host.farewell.asked_again = true;
         self.rounds.end(&mut self.host);
         self.rounds.stop();
         self.ending = true;
@@ -247,6 +311,7 @@ impl<P: Speak> World<P> {
         let (before, news, listener) = {
             let state = &mut *self.state.borrow_mut();
             state.calls_in_round = 0;
+            state.round_at = state.now;
             let most = state.plan.news_per_round;
             let mut news = state.take_news(most);
             for line in 0..state.lines.len() {
@@ -259,6 +324,7 @@ impl<P: Speak> World<P> {
             (state.progress, news, listener)
         };
         self.rounds.wake_up();
+        self.host.sent_lately = [self.host.sent_lately[1], 0];
         // A drain that is over cuts what is left, and says so.
         let mut heard = news.len();
         if let Some(listener) = listener {
@@ -290,6 +356,10 @@ impl<P: Speak> World<P> {
         self.ending_heard = self.ending;
         self.whole()?;
         self.check_bounds()?;
+        self.check_counts()?;
+        self.check_memory()?;
+        self.host.receipts.check(&self.state.borrow(), false)?;
+        self.host.check_looks()?;
         let state = self.state.borrow();
         if state.progress > before || heard > 0 {
             (self.spins, self.fruitless) = (0, 0);
@@ -344,7 +414,12 @@ impl<P: Speak> World<P> {
         Ok(())
     }
 
-    pub(crate) fn into_state(self) -> Shared {
-        self.state
+    /// The worker is dropped, and everything with it; what was forgotten then.
+    pub(crate) fn end(self) -> (Shared, Option<Violation>) {
+        let World { rounds, host, state, commons, .. } = self;
+        drop(rounds);
+        let left = host.receipts.check_complete().and_then(|()| host.check_last_looks());
+        let left = left.and_then(|()| checks::nothing_left(&commons));
+        (state, left.err())
     }
 }

@@ -2,6 +2,7 @@
 //! in it is drawn from the seed, and counted. What peers do is in `peer`.
 
 use super::Sabotage;
+pub(crate) mod admission;
 mod peer;
 
 use super::agenda::{Agenda, Coming};
@@ -13,7 +14,7 @@ use super::swarm::Fault;
 use super::violation::{Invariant, Violation};
 use crate::Random;
 use drywire_core::{FileId, Time, TransportError};
-use drywire_server::{Connecting, Id, News};
+use drywire_server::{Commons, Connecting, Id, News};
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fmt;
@@ -38,6 +39,8 @@ pub(crate) struct State {
     pub(crate) disk: Disk,
     pub(crate) contents: Rc<Vec<Vec<u8>>>,
     pub(crate) random: Random,
+    /// For what came into worlds later: all else is drawn as it was before.
+    pub(crate) luck: Random,
     /// The listener, while there is one; and who waits to be accepted.
     pub(crate) listener: Option<Id>,
     pub(crate) listeners: usize,
@@ -55,10 +58,16 @@ pub(crate) struct State {
     /// Things that moved anything on; what waits only is not among them.
     pub(crate) progress: u64,
     pub(crate) calls_in_round: u64,
+    /// When the last round began.
+    pub(crate) round_at: Time,
     /// The end of the last pause: deadlines before it could not be kept.
     pub(crate) excused_until: Time,
     pub(crate) sabotage: Option<Sabotage>,
     pub(crate) connections: u64,
+    /// What the server counts, and may not pass.
+    pub(crate) commons: Option<Commons>,
+    /// Connections were cut for memory, and more may be until then.
+    pub(crate) hard_until: Time,
     /// The driver is gone: who is owed something gets what the network takes at once.
     pub(crate) dropped: bool,
     /// Whose news is being told.
@@ -69,7 +78,8 @@ impl State {
     pub(crate) fn new(plan: Plan, sabotage: Option<Sabotage>, trace: bool) -> State {
         let contents = Rc::new(plan.files.clone());
         let lines = plan.scripts.iter().enumerate().map(|(number, script)| {
-            let record = Record::new(number, plan.speech, script.limits, contents.clone());
+            let mut record = Record::new(number, plan.speech, script.limits, contents.clone());
+            record.panics_in = script.panics;
             Line::new(script.clone(), Rc::new(RefCell::new(record)))
         });
         State {
@@ -79,6 +89,7 @@ impl State {
             disk: Disk { contents: plan.files.clone(), open: Vec::new() },
             contents,
             random: plan.random.clone(),
+            luck: Random::new(plan.seed ^ 0x4c55_434b),
             listener: None,
             listeners: 0,
             backlog: VecDeque::new(),
@@ -94,9 +105,12 @@ impl State {
             timeline: trace.then(Vec::new),
             progress: 0,
             calls_in_round: 0,
+            round_at: Time::from_nanos(1_000_000),
             excused_until: Time::ZERO,
             sabotage,
             connections: 0,
+            commons: None,
+            hard_until: Time::ZERO,
             dropped: false,
             told: None,
             plan,
@@ -132,6 +146,7 @@ impl State {
 
     /// A call of the transport.
     pub(crate) fn call(&mut self, line: usize) {
+        self.check_budget();
         self.calls_in_round += 1;
         if self.calls_in_round > CALLS_PER_ROUND {
             // There is no other way out of a loop that does not end.
@@ -253,7 +268,12 @@ impl State {
             Coming::Established(line) => self.establish(line),
             Coming::News(_) => {}
             Coming::File(line, id) => self.answers.push((line, id)),
-            Coming::Outside(_) | Coming::Pause(_) | Coming::Shutdown | Coming::Stop | Coming::Drop => {}
+            Coming::Resolved(..)
+            | Coming::Outside(_)
+            | Coming::Pause(_)
+            | Coming::Shutdown
+            | Coming::Stop
+            | Coming::Drop => {}
         }
     }
 
@@ -316,6 +336,7 @@ impl State {
     /// A peer that we connect to, or that is added.
     pub(crate) fn begin(&mut self, line: usize, id: Id) {
         self.lines[line].life = Life::Open;
+        self.lines[line].has_begun = true;
         self.lines[line].id = Some(id);
         self.connections += 1;
         if self.lines[line].script.way == Way::Called {

@@ -69,11 +69,21 @@ pub enum Fault {
     Newcomers,
     /// A write is refused as if it did not fit (FAULTS 54, 55).
     Full,
+    /// A handler of the protocol panics (FAULTS 59).
+    HandlerPanics,
+    /// A callback of the application panics (FAULTS 59).
+    CallbackPanics,
+    /// A name has no address.
+    NoName,
+    /// A name is looked up for a while.
+    LateName,
+    /// Nobody answers what address a name has.
+    SilentName,
 }
 
 impl Fault {
     /// All of them, in the order of the enum.
-    pub const ALL: [Fault; 29] = [
+    pub const ALL: [Fault; 34] = [
         Fault::ReadBlocks,
         Fault::WriteBlocks,
         Fault::WritesLittle,
@@ -103,6 +113,11 @@ impl Fault {
         Fault::Meddling,
         Fault::Newcomers,
         Fault::Full,
+        Fault::HandlerPanics,
+        Fault::CallbackPanics,
+        Fault::NoName,
+        Fault::LateName,
+        Fault::SilentName,
     ];
     /// How many kinds there are.
     pub const COUNT: usize = Fault::ALL.len();
@@ -126,6 +141,9 @@ impl Fault {
             Fault::Shutdown | Fault::Stop | Fault::Dropped => (1, 3),
             Fault::Flood | Fault::Meddling | Fault::Newcomers => (2, 10),
             Fault::Full => (1, 4),
+            Fault::HandlerPanics => (1, 4),
+            Fault::CallbackPanics => (4, 40),
+            Fault::NoName | Fault::LateName | Fault::SilentName => (1, 4),
         }
     }
 }
@@ -188,6 +206,10 @@ impl Swarm {
             if on && !off.contains(&fault) { odds } else { 0 }
         });
         Swarm { seed, odds, only, spared: None, struck: Vec::new(), global: [0; Fault::COUNT] }
+    }
+
+    pub(crate) fn is_on(&self, fault: Fault) -> bool {
+        self.odds[fault.index()] > 0
     }
 
     pub(crate) fn switch_off(&mut self, fault: Fault) {

@@ -7,13 +7,34 @@ use crate::world::line::Life;
 use crate::world::plan::Speech;
 use crate::world::record::{Call, Ending, is_limited};
 use crate::world::state::State;
+use crate::world::state::admission::PATIENCE;
 use crate::world::violation::{Invariant, Violation};
 use drywire_core::{Limits, Time};
-use drywire_server::Connecting;
+use drywire_server::{Commons, Connecting};
 use std::time::Duration;
 
 /// What a deadline may be late by: rounds take a few microseconds each.
 const LATE: Duration = Duration::from_millis(3);
+
+/// What was due before this time can only be late.
+fn excused(state: &State) -> Time {
+    let late = state.now.saturating_since(Time::ZERO + LATE);
+    // Behind a pause everything is late.
+    if state.excused_until + LATE < state.now { Time::ZERO + late } else { Time::ZERO }
+}
+
+/// How often those who wait for memory look whether there is some.
+const LOOKS: Duration = Duration::from_millis(20);
+
+/// I6: nothing is counted of what is gone.
+pub(super) fn nothing_left(commons: &Commons) -> Result<(), Violation> {
+    let left = (commons.connections(), commons.addresses(), commons.held_bytes());
+    if left == (0, 0, 0) {
+        return Ok(());
+    }
+    let text = format!("connections, addresses and bytes are counted that are gone: {left:?}");
+    Err(Violation::new(Invariant::Baseline, None, text))
+}
 
 impl<P: Speak> World<P> {
     /// I2: what is held.
@@ -33,6 +54,65 @@ impl<P: Speak> World<P> {
         Ok(())
     }
 
+    /// What connections and commands hold fits into the budget; and pressure begins when
+    /// they hold something.
+    pub(super) fn check_memory(&self) -> Result<(), Violation> {
+        let state = &mut *self.state.borrow_mut();
+        if state.plan.house.memory.is_none() {
+            return Ok(());
+        }
+        let (mut held, mut is_calm) = (0, true);
+        for line in state.lines.iter().filter(|line| line.is_open()) {
+            let connection = line.id.and_then(|id| self.rounds.connection(id));
+            held += connection.map_or(0, |connection| connection.held_bytes());
+            is_calm &= connection.is_none_or(|connection| connection.heap_bytes() == 0);
+            held += line.record.borrow().weights.values().sum::<usize>();
+        }
+        let budget = self.commons.memory_bytes();
+        if held > budget {
+            let text = format!("{held} bytes are held by all, and the budget is {budget}");
+            return Err(Violation::new(Invariant::Bounds, None, text));
+        }
+        if is_calm && state.now > state.hard_until {
+            let at = state.now + PATIENCE;
+            state.set_shed_from(at);
+        }
+        Ok(())
+    }
+
+    /// It may have to wait for memory; then somebody looks again soon (FAULTS 25).
+    fn may_be_starved(&self, state: &State) -> bool {
+        let budget = self.commons.memory_bytes();
+        let free = budget - self.commons.held_bytes().min(budget);
+        let is_short = state.plan.house.memory.is_some() && free < self.growth + budget.saturating_sub(self.growth) / 8;
+        let looks = self.rounds.next_deadline().is_some_and(|at| at <= state.now + LOOKS + LATE);
+        is_short && looks
+    }
+
+    /// What is counted is what the world counts (FAULTS 25, 26).
+    pub(super) fn check_counts(&self) -> Result<(), Violation> {
+        let state = self.state.borrow();
+        let panics = self.host.panics + state.lines.iter().map(|line| line.record.borrow().panics).sum::<u64>();
+        if self.rounds.panics() != panics {
+            let caught = self.rounds.panics();
+            return Err(Violation::new(
+                Invariant::Panic,
+                None,
+                format!("{caught} panics were caught, {panics} were on purpose"),
+            ));
+        }
+        let hosts = state.shares().iter().filter(|share| **share > 0).count();
+        let due = (state.places(), hosts);
+        let counted = (self.commons.connections(), self.commons.addresses());
+        if counted != due || self.rounds.len() != due.0 {
+            let len = self.rounds.len();
+            let text =
+                format!("{counted:?} connections and addresses are counted, {len} by the worker; there are {due:?}");
+            return Err(Violation::new(Invariant::Baseline, None, text));
+        }
+        Ok(())
+    }
+
     fn is_active(&self, line: usize) -> bool {
         self.phase(line).contains("\"active\"")
     }
@@ -46,13 +126,25 @@ impl<P: Speak> World<P> {
     /// The server waits: nobody may have something to do, and no deadline may be over (I3).
     pub(super) fn check_wait(&self) -> Result<(), Violation> {
         let state = self.state.borrow();
+        if self.host.beats.is_late(excused(&state)) {
+            let text = format!("a timer was forgotten: {:?}", self.host.beats);
+            return Err(Violation::new(Invariant::Progress, None, text));
+        }
+        if let Some(line) = self.host.late_call(LATE) {
+            return Err(Violation::new(Invariant::Progress, line, "it does not stand in time, and was not given up"));
+        }
         if self.stopped && !self.rounds.is_empty() {
             let left = self.rounds.len();
             let text = format!("it was told to stop at once, and waits with {left} connections");
             return Err(Violation::new(Invariant::Progress, None, text));
         }
+        let may_be_starved = self.may_be_starved(&state);
         for (number, line) in state.lines.iter().enumerate() {
-            if line.is_open() && !line.has_news() && !state.answers.iter().any(|(line, _)| *line == number) {
+            if line.is_open()
+                && !may_be_starved
+                && !line.has_news()
+                && !state.answers.iter().any(|(line, _)| *line == number)
+            {
                 self.check_idle(&state, number)?;
                 self.check_deadlines(&state, number)?;
             }
@@ -95,7 +187,9 @@ impl<P: Speak> World<P> {
         if record.facts.drain_due && in_flight == 0 && self.is_active(number) {
             return found("it was never told of the shutdown".into());
         }
+        let has_messages = record.lanes.iter().any(|lane| *lane.waiting().0.start() > 0);
         let quiet = record.owes_nothing()
+            && !has_messages
             && record.refused.is_none()
             && record.room.is_none()
             && record.orders.iter().all(|orders| orders.is_empty())
@@ -114,7 +208,7 @@ impl<P: Speak> World<P> {
             if in_flight == 0 && record.room.is_some() {
                 return found("there is the room that was asked for".into());
             }
-            if in_flight == 0 && record.orders.iter().any(|orders| !orders.is_empty()) {
+            if in_flight == 0 && (has_messages || record.orders.iter().any(|orders| !orders.is_empty())) {
                 return found("a command was not handed over".into());
             }
             if record.ending == Ending::HalfClose && !record.half_closed {
@@ -214,6 +308,7 @@ impl<P: Speak> World<P> {
                 return Err(Violation::new(Invariant::Report, number, format!("{reports} reports, {due} due")));
             }
         }
+        self.host.farewell.check(self.rounds.drain_report(), state.dropped)?;
         if !self.rounds.is_empty() {
             return Err(Violation::new(
                 Invariant::Baseline,
