@@ -56,7 +56,8 @@ pub const fn least_memory_bytes(workers: usize, most_heap_bytes: usize) -> usize
 }
 
 /// Of the budget, what has to be free for a connection to grow that holds something
-/// already: an eighth is for those who do not. So many large ones leave small ones alone.
+/// already: an eighth is for those who do not, but not more than half of what one turn
+/// leaves. So many large ones leave small ones alone.
 pub(crate) const KEPT_FOR_EMPTY_HANDED: usize = 8;
 
 /// Bytes of the smallest budget for the first places in the table, and a little to hold.

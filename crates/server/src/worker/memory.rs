@@ -141,7 +141,7 @@ impl Memory {
         if held > 0 {
             let budget = self.commons.memory_bytes();
             let free = budget - self.commons.held_bytes().min(budget) + self.left;
-            let kept = budget.saturating_sub(self.growth) / KEPT_FOR_EMPTY_HANDED;
+            let kept = (budget / KEPT_FOR_EMPTY_HANDED).min(budget.saturating_sub(self.growth) / 2);
             if free < self.growth + kept {
                 return false;
             }
