@@ -84,8 +84,7 @@ impl<P: Speak> World<P> {
     fn may_be_starved(&self, state: &State) -> bool {
         let budget = self.commons.memory_bytes();
         let free = budget - self.commons.held_bytes().min(budget);
-        let is_short = state.plan.house.memory.is_some()
-            && free < self.growth + (budget / 8).min(budget.saturating_sub(self.growth) / 2);
+        let is_short = state.plan.house.memory.is_some() && free < self.growth + budget / 8;
         let looks = self.rounds.next_deadline().is_some_and(|at| at <= state.now + LOOKS + LATE);
         is_short && looks
     }
