@@ -15,7 +15,7 @@ use std::time::Duration;
 pub use validate::{ConfigError, ConfigErrors, Position};
 
 /// The settings of a server, or of one driver. Bounds of a connection are its own, in
-/// [`Limits`](drywire_core::Limits); [`Timeouts`] adds to them.
+/// [`Limits`]; [`Timeouts`] adds to them.
 ///
 /// ```
 /// use drywire_server::{Config, Listen};
@@ -114,7 +114,7 @@ impl Default for Config {
 }
 
 /// How long a peer that connected to us may take. Each is the operator's word: what is
-/// `Some` replaces what the connection's own [`Limits`](drywire_core::Limits) say, and
+/// `Some` replaces what the connection's own [`Limits`] say, and
 /// `Some(0)` means never. `None` leaves it to the connection, and where that leaves it
 /// open (0) there is a default. For `close`, `Some(0)` means not at all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! Writing to many connections at once, whichever worker owns them (row W7).
 //!
 //! A group has its list of members to itself, behind a lock that only calls of this
-//! group take. What it has for one member lies in a [`Lane`], which the group fills and
+//! group take. What it has for one member lies in a lane, which the group fills and
 //! the member's worker empties; the worker's inbox is only told that there is something.
 //! So a message costs no allocation for each member, and one that is out of date can be
 //! taken back while it waits.

@@ -2,7 +2,7 @@
 //! side of the worker.
 //!
 //! Neither knows of connections. Who completes a ticket, and when, is in
-//! [`gate`](crate::gate) and in the worker.
+//! the gate and in the worker.
 
 use crate::sync::{Condvar, Mutex, MutexGuard};
 use drywire_core::Reason;
