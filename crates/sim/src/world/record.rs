@@ -123,6 +123,8 @@ pub(crate) struct Record {
     refused_since: Option<Time>,
     /// When the transport last took something.
     pub(crate) taken_at: Time,
+    /// Since when reading has not been off for want of memory; [`Time::NEVER`] while it is.
+    pub(crate) reads_since: Time,
     /// It may have been too slow: with its first byte, with a message, below the rate.
     late: Late,
     pub(crate) half_closed_at: Option<Time>,
@@ -191,6 +193,7 @@ impl Record {
             framed: 0,
             refused_since: None,
             taken_at: Time::ZERO,
+            reads_since: Time::ZERO,
             late: Late::default(),
             half_closed_at: None,
             turn_at: Time::ZERO,

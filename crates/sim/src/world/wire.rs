@@ -8,7 +8,7 @@ use super::state::{Shared, State};
 use super::swarm::Fault;
 use super::violation::Invariant;
 use drywire_core::{
-    Blocked, FileError, FileId, OpenFile as Request, Opening, SendFileError, Transport, TransportError,
+    Blocked, FileError, FileId, OpenFile as Request, Opening, SendFileError, Time, Transport, TransportError,
 };
 use drywire_server::{Connecting, News};
 use std::time::Duration;
@@ -201,6 +201,11 @@ impl Transport for Wire<'_> {
     fn on_reading(&mut self, enabled: bool) {
         let state = &mut *self.state.borrow_mut();
         state.event(26, self.line, u64::from(enabled), || format!("reading is {}", if enabled { "on" } else { "off" }));
+        if state.plan.house.memory.is_some() {
+            // It may be memory that is waited for, and that is no peer's fault.
+            let now = state.now;
+            state.lines[self.line].record.borrow_mut().reads_since = if enabled { now } else { Time::NEVER };
+        }
     }
 }
 

@@ -253,9 +253,9 @@ impl<P: Speak> World<P> {
         }
         // What else may keep a peer of the echo waiting ends with a byte that is taken.
         if let Some(since) = record.unfinished_since.filter(|_| waits && record.speech == Speech::Lines)
-            && is_over(since.max(record.taken_at), message_ms)
+            && is_over(since.max(record.taken_at).max(record.reads_since), message_ms)
         {
-            return late("the deadline of a message");
+            return late(&format!("the deadline of a message that began at {since:?}, {message_ms} ms,"));
         }
         if let Some(since) = record.blocked_since
             && is_over(since, record.limits.stall_ms)
