@@ -398,9 +398,10 @@ impl Protocol for Actor {
     fn command(&mut self, command: &Order, cx: &mut Context<'_, Self>) -> Result<(), Stop<Refusal>> {
         let call = Call::Command(command.serial);
         let result = self.call(call, cx, |actor, done, cx| actor.perform(&command.codes, done, cx));
-        // A call that fails has dealt with it, too.
-        if !matches!(result, Err(Stop::Full(_))) {
-            self.record.borrow_mut().on_command(command.serial);
+        match result {
+            Ok(()) => self.record.borrow_mut().on_command(command.serial),
+            Err(Stop::Full(_)) => {}
+            Err(_) => self.record.borrow_mut().on_given_up(command.serial),
         }
         result
     }

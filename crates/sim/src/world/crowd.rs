@@ -82,6 +82,11 @@ impl Lane {
         Lane { possible: vec![Row::new()], is_member: true, is_unsure: false }
     }
 
+    /// Bytes of a message that may wait.
+    pub(crate) fn weight_of(&self, serial: u32) -> Option<usize> {
+        self.possible.iter().flatten().find(|message| message.serial == serial).map(|message| message.weight)
+    }
+
     /// Messages that wait, and their bytes.
     pub(crate) fn waiting(&self) -> (RangeInclusive<usize>, RangeInclusive<usize>) {
         let range = |of: fn(&Row) -> usize| {

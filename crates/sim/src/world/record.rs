@@ -154,6 +154,8 @@ pub(crate) struct Record {
     has_files: bool,
     /// Commands that were accepted and not handled: ours, and those of handles.
     pub(crate) orders: [VecDeque<u32>; 2],
+    /// Bytes of the command whose handler gave up.
+    pub(crate) held: usize,
     /// The first command that may be dropped: it came after the close.
     pub(crate) last_order: Option<u32>,
     /// What those that wait weigh, in bytes; what was owed when one was handled.
@@ -217,6 +219,7 @@ impl Record {
             opening: None,
             has_files: false,
             orders: [VecDeque::new(), VecDeque::new()],
+            held: 0,
             last_order: None,
             weights: BTreeMap::new(),
             handled: BTreeMap::new(),
@@ -508,10 +511,15 @@ impl Record {
         self.on_input(input);
     }
 
+    /// Commands that were not sent by a group and are not done, and their bytes.
+    pub(crate) fn ordered(&self) -> (usize, usize) {
+        let waiting = self.orders.iter().map(|orders| orders.len()).sum::<usize>();
+        (waiting + usize::from(self.held > 0), self.weights.values().sum::<usize>() + self.held)
+    }
+
     /// Commands that were accepted and not handled, and their bytes: at least and at most.
     pub(crate) fn waiting(&self) -> (RangeInclusive<usize>, RangeInclusive<usize>) {
-        let count = self.orders.iter().map(|orders| orders.len()).sum::<usize>();
-        let bytes = self.weights.values().sum::<usize>();
+        let (count, bytes) = self.ordered();
         let mut waiting = (count..=count, bytes..=bytes);
         for lane in &self.lanes {
             let (count, bytes) = lane.waiting();
@@ -528,6 +536,15 @@ impl Record {
         self.panics += u64::from(now);
         self.facts.panicked |= now;
         now
+    }
+
+    /// Its handler gave up: it is held to the end, and dropped with the connection.
+    pub(crate) fn on_given_up(&mut self, serial: u32) {
+        let own = self.weights.get(&serial).copied();
+        let weight = own.or_else(|| self.lanes.iter().find_map(|lane| lane.weight_of(serial)));
+        self.on_command(serial);
+        self.handled.remove(&serial);
+        self.held = weight.unwrap_or_default();
     }
 
     pub(crate) fn on_command(&mut self, serial: u32) {

@@ -138,8 +138,7 @@ impl<P: Speak> Host<P> {
                 Some(Call::Command(serial)) if holds => Some(serial),
                 Some(_) | None => None,
             };
-            let mut count = record.orders.iter().map(|orders| orders.len()).sum::<usize>();
-            let mut bytes = record.weights.values().sum::<usize>();
+            let (mut count, mut bytes) = record.ordered();
             for lane in before {
                 count += lane.waiting().0.start();
                 bytes += lane.waiting().1.start();
