@@ -75,11 +75,13 @@ fn i2_heap_of_mio_under_attack_stays_under_the_budget() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "longest"), ignore = "the suite attacks this driver too")]
 fn i2_heap_of_tokio_under_attack_stays_under_the_budget() {
     heap_stays_under_the_budget::<TokioTask>();
 }
 
 #[test]
+#[cfg_attr(not(feature = "longest"), ignore = "the suite attacks this driver too")]
 fn i2_heap_of_smol_under_attack_stays_under_the_budget() {
     heap_stays_under_the_budget::<SmolTask>();
 }
