@@ -151,14 +151,14 @@ impl Pool {
 
     pub(crate) fn take_buffers(&mut self) -> Box<Buffers> {
         let Some(buffers) = self.buffers.pop() else { return Box::default() };
-        self.bytes -= buffers.heap_bytes();
+        self.bytes -= buffers.room();
         buffers
     }
 
     pub(crate) fn give_buffers(&mut self, buffers: Box<Buffers>) {
         debug_assert!(buffers.is_empty());
         // A queue that was long once has room to be so again.
-        let bytes = buffers.heap_bytes();
+        let bytes = buffers.room();
         if self.buffers.len() < Pool::MAX_BUFFERS && self.bytes + bytes <= Workspace::POOL_BYTES {
             self.bytes += bytes;
             self.buffers.push(buffers);

@@ -77,8 +77,14 @@ impl Buffers {
 
     /// Bytes of memory this takes, what is unused in it included.
     pub(crate) fn heap_bytes(&self) -> usize {
+        self.room() + self.output.queued_bytes()
+    }
+
+    /// The same while nothing is queued.
+    #[inline]
+    pub(crate) fn room(&self) -> usize {
         size_of::<Buffers>()
-            + self.output.heap_bytes()
+            + self.output.room()
             + self.carry.capacity()
             + self.name.capacity()
             + self.to_close.capacity() * size_of::<FileId>()
@@ -177,18 +183,24 @@ impl Output {
         self.files
     }
 
-    /// Bytes of memory behind it, what is unused in them included; shared bytes
+    /// Bytes of memory in the queue, what is unused in them included; shared bytes
     /// count as if they were not.
-    pub(crate) fn heap_bytes(&self) -> usize {
+    fn queued_bytes(&self) -> usize {
         let segments = self.sealed.iter().map(|segment| match segment {
             Segment::Block(block) => block.capacity(),
             Segment::Shared(shared) => shared.len(),
             Segment::File { .. } => 0,
         });
-        segments.sum::<usize>() + self.tail.capacity() + self.sealed.capacity() * size_of::<Segment>()
+        segments.sum()
     }
 
-    /// What [`Output::heap_bytes`] can come to.
+    /// What it takes besides.
+    #[inline]
+    fn room(&self) -> usize {
+        self.tail.capacity() + self.sealed.capacity() * size_of::<Segment>()
+    }
+
+    /// What queue and room of it can come to.
     ///
     /// A block is sealed when it is full, or before shared bytes or a file; then more
     /// than a quarter of it is used, or it moves to the smallest class that takes it.
