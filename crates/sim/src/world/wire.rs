@@ -255,7 +255,7 @@ fn admit(state: &mut State, line: usize, offered: usize) -> Result<usize, Blocke
 }
 
 /// The network has these bytes; whether they are the right ones is known at once.
-fn take(state: &mut State, line: usize, bytes: &[u8], now: drywire_core::Time) {
+fn take(state: &mut State, line: usize, bytes: &[u8], now: Time) {
     let record = state.lines[line].record.clone();
     let record = &mut *record.borrow_mut();
     match state.sabotage {
