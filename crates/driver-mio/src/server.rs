@@ -6,7 +6,8 @@ use crate::net::Mio;
 use drywire_core::Protocol;
 use drywire_core::layer::Layer;
 use drywire_server::{Address, Application, Commons, Config, Id, WorkerGuard, Workers};
-use drywire_unix::{Listener, StartError};
+use drywire_unix::StartError;
+use drywire_unix::start::{Started, start};
 use std::fmt;
 use std::io;
 use std::panic::resume_unwind;
@@ -42,17 +43,7 @@ impl<P: Protocol, L: Layer> Server<P, L> {
     /// # Errors
     /// All that is wrong with the settings, or the first thing the system refuses.
     pub fn bind(config: Config) -> Result<Server<P, L>, StartError> {
-        config.validate()?;
-        if config.listen.is_empty() {
-            return Err(StartError::Nowhere);
-        }
-        let commons = Commons::new(&config);
-        let (mut drivers, mut listeners) = (Vec::new(), Vec::new());
-        for sockets in Listener::for_workers(&config)? {
-            let mut driver = Driver::sharing(config.clone(), commons.clone())?;
-            listeners = sockets.into_iter().map(|socket| driver.listen_on(socket)).collect::<io::Result<_>>()?;
-            drivers.push(driver);
-        }
+        let Started { drivers, listeners, commons } = start(&config, Driver::sharing)?;
         let workers = Workers::new(drivers.iter().map(|driver: &Driver<P, L>| driver.server_handle()));
         Ok(Server { drivers, listeners, workers, commons })
     }

@@ -4,14 +4,12 @@
 use super::driver::{Driver, Ending};
 use super::reactor::Reactor;
 use super::sockets::Sockets;
-use crate::listener::Listener;
-use crate::start::StartError;
+use crate::start::{StartError, Started, start};
 use drywire_core::Protocol;
 use drywire_core::layer::Layer;
 use drywire_server::{Address, Application, Commons, Config, Id, Worker, WorkerGuard, Workers};
 use std::fmt;
 use std::future::{Future, poll_fn};
-use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -35,17 +33,7 @@ impl<P: Protocol, L: Layer, R: Reactor> Server<P, L, R> {
     /// # Errors
     /// All that is wrong with the settings, or the first thing the system refuses.
     pub fn bind(config: Config) -> Result<Server<P, L, R>, StartError> {
-        config.validate()?;
-        if config.listen.is_empty() {
-            return Err(StartError::Nowhere);
-        }
-        let commons = Commons::new(&config);
-        let (mut drivers, mut listeners) = (Vec::new(), Vec::new());
-        for sockets in Listener::for_workers(&config)? {
-            let mut driver = Driver::sharing(config.clone(), commons.clone())?;
-            listeners = sockets.into_iter().map(|socket| driver.listen_on(socket)).collect::<io::Result<_>>()?;
-            drivers.push(driver);
-        }
+        let Started { drivers, listeners, commons } = start(&config, Driver::sharing)?;
         let workers = Workers::new(drivers.iter().map(|driver: &Driver<P, L, R>| driver.server_handle()));
         Ok(Server { drivers, listeners, workers, commons })
     }
