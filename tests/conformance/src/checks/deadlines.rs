@@ -55,14 +55,19 @@ pub fn fault_3_5_peer_that_takes_nothing_is_cut_as_stalled<S: Subject>() {
 
 /// It takes several times the stall's length, and a little all the time.
 pub fn fault_3_slow_but_live_download_is_not_cut<S: Subject>() {
-    const OWED: usize = 2 << 20;
     let limits = Limits { stall_ms: 800, output_bytes: 4 << 20, ..Talk::LIMITS };
+    slow_reader_gets_all::<S>(limits, Duration::from_millis(2500));
+}
+
+/// Takes a little all the time, for so long, and then the rest.
+pub(super) fn slow_reader_gets_all<S: Subject>(limits: Limits, slow_for: Duration) {
+    const OWED: usize = 2 << 20;
     let stage = Stage::<S, Talk>::serve_with(Options::NARROW, move || Connection::new(Talk).with_limits(limits));
     let (number, mut peer) = stage.known_narrow_peer();
     send(&mut peer, format!("owe {OWED}\nbye\n").as_bytes());
     let start = Instant::now();
     let mut got = Vec::new();
-    while start.elapsed() < Duration::from_millis(2500) {
+    while start.elapsed() < slow_for {
         got.extend(read_n(&mut peer, 1000));
         thread::sleep(Duration::from_millis(10));
     }

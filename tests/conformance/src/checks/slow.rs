@@ -1,6 +1,7 @@
 //! Slow peers: those that keep a message open for ever, and those that are slow and
 //! honest (W5; FAULTS 1, 2, 3).
 
+use super::deadlines::slow_reader_gets_all;
 use crate::noise::assert_same;
 use crate::peer::{read_end, read_line, read_n, read_reset, send};
 use crate::stage::Stage;
@@ -109,23 +110,8 @@ pub fn fault_2_slow_reader_of_a_big_answer_is_cut<S: Subject>() {
 
 /// Fifty times the rate, for three times what it may fall behind.
 pub fn fault_3_slow_reader_above_the_rate_is_not_cut<S: Subject>() {
-    const OWED: usize = 2 << 20;
     let limits = Limits { min_rate: 2000, rate_ms: 1000, output_bytes: 4 << 20, ..PATIENT };
-    let stage = Stage::<S, Talk>::serve_with(Options::NARROW, move || Connection::new(Talk).with_limits(limits));
-    let (number, mut peer) = stage.known_narrow_peer();
-    send(&mut peer, format!("owe {OWED}\nbye\n").as_bytes());
-    let start = Instant::now();
-    let mut got = Vec::new();
-    while start.elapsed() < Duration::from_millis(3000) {
-        got.extend(read_n(&mut peer, 1000));
-        thread::sleep(Duration::from_millis(10));
-    }
-    assert!(stage.scene.look(|seen| seen[number].reports.is_empty()), "cut after {} bytes", got.len());
-    got.extend(read_end(&mut peer));
-    Talk::noise().assert_at(0, &got);
-    assert_eq!(got.len(), OWED, "I1");
-    drop(peer);
-    assert_eq!(stage.report(number).reason, Reason::Finished);
+    slow_reader_gets_all::<S>(limits, Duration::from_millis(3000));
 }
 
 /// The answer, a clean end, and the bound that was met in the report; not before time.
