@@ -11,7 +11,8 @@ use alloc::vec::Vec;
 /// runtimes that move tasks between threads.
 ///
 /// Bound: keeps at most [`Workspace::POOL_BYTES`] of unused blocks and queues; what comes
-/// back beyond that is freed, so pools do not drift as tasks migrate.
+/// back beyond that is freed, so pools do not drift as tasks migrate. So is a queue that
+/// was long: it has kept the room for it.
 #[derive(Debug, Default)]
 pub struct Workspace {
     /// Input of the connection whose turn it is lies in `start..end`.
@@ -38,7 +39,7 @@ impl Workspace {
     /// Bytes of unused blocks and queues that wait in the pool.
     #[must_use]
     pub fn pooled_bytes(&self) -> usize {
-        self.pool.bytes
+        self.pool.bytes()
     }
 }
 
@@ -104,17 +105,22 @@ impl Scratch {
 #[derive(Debug, Default)]
 pub(crate) struct Pool {
     blocks: [Vec<Vec<u8>>; Pool::CLASSES.len()],
+    block_bytes: usize,
+    /// Not counted one by one, which each turn would pay for: so many at most, and none
+    /// over its bound.
     #[expect(clippy::vec_box, reason = "the boxes move between the pool and connections")]
-    buffers: Vec<Box<Buffers>>,
-    pub(crate) bytes: usize,
+    queues: Vec<Box<Buffers>>,
 }
 
 impl Pool {
     const CLASSES: [usize; 5] = [256, 1024, 4096, 16 * 1024, 64 * 1024];
     /// The least a block takes.
     pub(crate) const SMALLEST: usize = Pool::CLASSES[0];
-    /// Queues are small; a burst of busy connections should find one each.
-    const MAX_BUFFERS: usize = 4096;
+    /// A burst of busy connections should find a queue each.
+    const QUEUES: usize = 512;
+    /// Room for some thirty segments and a name.
+    const QUEUE_BYTES: usize = 2048;
+    const BLOCK_BYTES: usize = Workspace::POOL_BYTES - Pool::QUEUES * Pool::QUEUE_BYTES;
 
     /// What [`Pool::take`] gives for `n` bytes at least, for so many at most.
     pub(crate) fn block_bytes(n: usize) -> usize {
@@ -128,7 +134,7 @@ impl Pool {
         };
         match self.blocks[class].pop() {
             Some(block) => {
-                self.bytes -= Pool::CLASSES[class];
+                self.block_bytes -= Pool::CLASSES[class];
                 block
             }
             None => Vec::with_capacity(Pool::CLASSES[class]),
@@ -141,28 +147,27 @@ impl Pool {
         let Some(class) = Pool::CLASSES.iter().position(|size| *size == block.capacity()) else {
             return;
         };
-        if self.bytes + Pool::CLASSES[class] > Workspace::POOL_BYTES {
+        if self.block_bytes + Pool::CLASSES[class] > Pool::BLOCK_BYTES {
             return;
         }
         block.clear();
-        self.bytes += Pool::CLASSES[class];
+        self.block_bytes += Pool::CLASSES[class];
         self.blocks[class].push(block);
     }
 
-    pub(crate) fn take_buffers(&mut self) -> Box<Buffers> {
-        let Some(buffers) = self.buffers.pop() else { return Box::default() };
-        self.bytes -= buffers.room();
-        buffers
+    pub(crate) fn take_queue(&mut self) -> Box<Buffers> {
+        self.queues.pop().unwrap_or_default()
     }
 
-    pub(crate) fn give_buffers(&mut self, buffers: Box<Buffers>) {
-        debug_assert!(buffers.is_empty());
-        // A queue that was long once has room to be so again.
-        let bytes = buffers.room();
-        if self.buffers.len() < Pool::MAX_BUFFERS && self.bytes + bytes <= Workspace::POOL_BYTES {
-            self.bytes += bytes;
-            self.buffers.push(buffers);
+    pub(crate) fn give_queue(&mut self, queue: Box<Buffers>) {
+        debug_assert!(queue.is_empty());
+        if queue.room() <= Pool::QUEUE_BYTES && self.queues.len() < Pool::QUEUES {
+            self.queues.push(queue);
         }
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.block_bytes + self.queues.iter().map(|queue| queue.room()).sum::<usize>()
     }
 }
 
@@ -176,9 +181,9 @@ mod tests {
         let block = pool.take(300);
         assert_eq!(block.capacity(), 1024);
         pool.give(block);
-        assert_eq!(pool.bytes, 1024);
+        assert_eq!(pool.bytes(), 1024);
         assert_eq!(pool.take(1024).capacity(), 1024);
-        assert_eq!(pool.bytes, 0);
+        assert_eq!(pool.bytes(), 0);
     }
 
     #[test]
@@ -187,7 +192,20 @@ mod tests {
         for _ in 0..200 {
             pool.give(Vec::with_capacity(64 * 1024));
         }
-        assert_eq!(pool.bytes, Workspace::POOL_BYTES);
+        assert_eq!(pool.bytes(), Pool::BLOCK_BYTES);
+        for _ in 0..2000 {
+            pool.give_queue(Box::new(Buffers { name: Vec::with_capacity(1000), ..Buffers::default() }));
+        }
+        let queue = size_of::<Buffers>() + 1000;
+        assert_eq!(pool.bytes(), Pool::BLOCK_BYTES + Pool::QUEUES * queue);
+        assert!(queue < Pool::QUEUE_BYTES && pool.bytes() <= Workspace::POOL_BYTES);
+    }
+
+    #[test]
+    fn queue_that_was_long_is_not_kept() {
+        let mut pool = Pool::default();
+        pool.give_queue(Box::new(Buffers { name: Vec::with_capacity(Pool::QUEUE_BYTES), ..Buffers::default() }));
+        assert_eq!(pool.bytes(), 0);
     }
 
     #[test]

@@ -34,7 +34,8 @@ enum Consumed<E> {
 impl<P: Protocol, L: Layer> Live<'_, P, L> {
     /// Makes the next call that can be made. False when there is none.
     pub(super) fn advance(&mut self) -> bool {
-        if let Some(fault) = self.conn.buffers().fault.take() {
+        if let Some(fault) = self.conn.buffers().fault {
+            self.conn.buffers().fault = None;
             match fault {
                 Fault::Transport(error) => self.cut_short(Reason::Transport(error)),
                 Fault::File(error) => self.end_now(Reason::File(error)),
@@ -111,13 +112,13 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
         if self.receive_held() {
             return true;
         }
-        if !self.conn.needs_more && !self.unread().is_empty() {
+        let (unread, cap) = (self.unread().len(), self.conn.limits.input_bytes as usize);
+        if !self.conn.needs_more && unread > 0 {
             self.consume();
             return true;
         }
         // Only here, where no other call is due: any of them may be what `consume` waits for.
-        let cap = self.conn.limits.input_bytes as usize;
-        if self.conn.needs_more && self.unread().len() >= cap {
+        if self.conn.needs_more && unread >= cap {
             self.fail(Failure::Limit(Limit::Input(cap)));
             return true;
         }

@@ -273,7 +273,7 @@ impl<P: Protocol, L: Layer> Drop for Live<'_, P, L> {
         self.conn.in_scratch = false;
         buffers.settle(pool);
         if buffers.is_empty() {
-            pool.give_buffers(buffers);
+            pool.give_queue(buffers);
         } else {
             self.conn.buffers = Some(buffers);
         }

@@ -271,7 +271,7 @@ impl<P: Protocol, L: Layer> Connection<P, L> {
         workspace.scratch.clear();
         workspace.file.clear();
         if self.buffers.is_none() {
-            self.buffers = Some(workspace.pool.take_buffers());
+            self.buffers = Some(workspace.pool.take_queue());
         }
         let forgotten = self.in_scratch;
         self.tap(|tape| tape.recorder.put(&Entry::Lend { now, forgotten }));

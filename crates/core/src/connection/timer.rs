@@ -26,6 +26,7 @@ impl<P: Protocol, L: Layer> Connection<P, L> {
     }
 
     /// The same for a turn that calls nobody: a timer would have come, and stay.
+    #[cold]
     pub(super) fn flush_deadline(&self) -> Time {
         match &self.phase {
             Phase::New => Time::NEVER,

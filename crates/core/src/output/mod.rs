@@ -81,7 +81,6 @@ impl Buffers {
     }
 
     /// The same while nothing is queued.
-    #[inline]
     pub(crate) fn room(&self) -> usize {
         size_of::<Buffers>()
             + self.output.room()
@@ -94,10 +93,10 @@ impl Buffers {
     /// Gives back what is not needed until the next turn.
     pub(crate) fn settle(&mut self, pool: &mut Pool) {
         self.output.settle(pool);
-        if self.carry_start == self.carry.len() {
+        if self.carry.capacity() > 0 && self.carry_start == self.carry.len() {
             self.drop_carry(pool);
         }
-        if self.wire_start == self.wire.len() {
+        if self.wire.capacity() > 0 && self.wire_start == self.wire.len() {
             pool.give(core::mem::take(&mut self.wire));
             self.wire_start = 0;
         }

@@ -317,7 +317,7 @@ fn blocks_come_home_after_a_flush_a_roll_back_and_a_discard() {
             }
         }
         test.output.settle(&mut test.pool);
-        homes.push(test.pool.bytes);
+        homes.push(test.pool.bytes());
     }
     assert!(homes[3..].windows(2).all(|pair| pair[0] == pair[1]), "{homes:?}");
     assert!(homes[8] > 0);
@@ -344,5 +344,5 @@ fn idle_buffers_hold_nothing() {
     buffers.output.wrote(5000, &mut pool);
     buffers.settle(&mut pool);
     assert!(buffers.is_empty());
-    assert!(Workspace::POOL_BYTES >= pool.bytes && pool.bytes > 0);
+    assert!(Workspace::POOL_BYTES >= pool.bytes() && pool.bytes() > 0);
 }
