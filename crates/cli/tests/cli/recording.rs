@@ -176,6 +176,7 @@ fn without_a_mask_everything_a_peer_sends_is_on_the_disk() {
     let mut peer = recording.server.connect();
     peer.write_all(b"PASS hunter2\nquit\n").unwrap();
     read_to_end(&peer);
+    drop(peer);
     let bytes = fs::read(&recording.wait_for(1)[0]).unwrap();
     assert!(bytes.windows(12).any(|window| window == b"PASS hunter2"));
 }
@@ -213,6 +214,7 @@ fn ring_keeps_the_last_bytes_within_the_bound() {
     }
     peer.write_all(b"quit\n").unwrap();
     read_to_end(&peer);
+    drop((peer, echo));
     let file = recording.wait_for(1).remove(0);
     assert!(fs::metadata(&file).unwrap().len() <= 8 * 1024);
     let bytes = fs::read(&file).unwrap();
