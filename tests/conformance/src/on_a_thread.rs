@@ -11,6 +11,7 @@ use std::marker::PhantomData;
 use std::net::TcpListener;
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 /// How one driver is run to its end.
 pub trait Runs: 'static {
@@ -19,6 +20,9 @@ pub trait Runs: 'static {
 
     /// What it can do.
     const CAN: &'static [Capability] = Capability::ALL;
+
+    /// How long a check waits for anything, as in [`Subject::PATIENCE`].
+    const PATIENCE: Duration = Duration::from_secs(20);
 
     /// Its sockets.
     type Net: Net<Bound: From<TcpListener>>;
@@ -45,6 +49,7 @@ pub struct On<R>(PhantomData<R>);
 impl<R: Runs> Subject for On<R> {
     const NAME: &'static str = R::NAME;
     const CAN: &'static [Capability] = R::CAN;
+    const PATIENCE: Duration = R::PATIENCE;
     type Running<P: Testable> = Thread<P>;
 
     fn serve<P: Testable>(address: &Address, options: Options, scene: Scene<P>) -> io::Result<Thread<P>> {

@@ -14,6 +14,7 @@ use std::marker::PhantomData;
 use std::panic::catch_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 use subject::{MioLoop, SmolTask, TokioTask};
 
 /// The same driver, and what its thread had of the heap at most.
@@ -39,6 +40,8 @@ struct Generous<R, const TIMES: usize>(PhantomData<R>);
 
 impl<R: Runs, const TIMES: usize> Runs for Generous<R, TIMES> {
     const NAME: &'static str = R::NAME;
+    /// Where the budget is right, all that is waited for is the end that does not come.
+    const PATIENCE: Duration = Duration::from_secs(if TIMES == 1 { 3 } else { 20 });
     type Net = R::Net;
 
     fn run<P: Testable>(config: Config, begin: impl Begin<P, R::Net>) -> io::Result<()> {

@@ -66,7 +66,7 @@ pub fn fault_59_panic_in_a_handler_ends_that_connection_alone<S: Subject>() {
         send(&mut peer, b"panic\n");
         assert_eq!(read_reset(&mut peer), b"", "nothing of the call that panicked");
         assert_eq!(stage.report(number).reason, Reason::Panicked);
-        assert_eq!(log.count("closed"), round);
+        stage.wait("its end", |_| log.count("closed") == round);
         still_answers(&mut other);
     }
     assert_eq!(log.count("event"), 0, "what the call said is taken back");
@@ -171,7 +171,7 @@ pub fn fault_60_connection_that_closes_itself_in_a_callback_flushes_and_ends_onc
     assert_eq!(read_end(&mut peer), b"you are heard\n");
     drop(peer);
     assert_eq!(stage.report(number).reason, Reason::Requested);
-    assert_eq!(log.count("closed"), 1);
+    stage.wait("its end", |_| log.count("closed") == 1);
 }
 
 /// Those that are closed have news in the same round.
