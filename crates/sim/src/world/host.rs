@@ -3,7 +3,8 @@
 
 mod deeds;
 
-use super::actor::{Actor, Order};
+use super::Sabotage;
+use super::actor::Order;
 use super::beats::{Beat, Beats};
 use super::crowd::Lane;
 use super::line::Life;
@@ -11,87 +12,23 @@ use super::looks::Marks;
 use super::net::{SimNet, Stream, address_of, line_of};
 use super::plan::{Speech, Way};
 use super::receipts::Receipts;
-use super::record::Record;
 use super::shutdown::Farewell;
+use super::speak::Speak;
 use super::state::Shared;
 use super::swarm::Fault;
 use super::violation::Invariant;
-use super::{Sabotage, hasty::Hasty};
-use drywire_core::{CloseReport, Connection, Protocol, Reason};
-use drywire_protocols::{ByteEcho, Dialog, LineEcho};
+use drywire_core::{CloseReport, Connection, Reason};
 use drywire_server::Order as Waiting;
 use drywire_server::{
     Address, Application, Connecting, Dropped, Group, Handle, Id, Notice, Release, SendError, ServerHandle, Target,
     Worker,
 };
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::mem;
-use std::rc::Rc;
 
 /// A budget with which one turn sends all that a connection can owe, in bytes.
 const ONE_TURN: usize = 1 << 20;
-
-/// A protocol that worlds are made for.
-pub(crate) trait Speak: Protocol<Error: fmt::Display, Command: Clone> {
-    /// One side of it, beside its record.
-    fn new(record: &Rc<RefCell<Record>>, files: &Rc<Vec<Vec<u8>>>) -> Self;
-    /// A command, if it takes any.
-    fn order(_: Order) -> Option<Self::Command> {
-        None
-    }
-    /// The number of an event.
-    fn serial(event: &Self::Event) -> u32;
-}
-
-impl Speak for ByteEcho {
-    fn new(_: &Rc<RefCell<Record>>, _: &Rc<Vec<Vec<u8>>>) -> ByteEcho {
-        ByteEcho
-    }
-    fn serial(event: &Self::Event) -> u32 {
-        match *event {}
-    }
-}
-
-impl Speak for LineEcho {
-    fn new(_: &Rc<RefCell<Record>>, _: &Rc<Vec<Vec<u8>>>) -> LineEcho {
-        LineEcho
-    }
-    fn serial(event: &Self::Event) -> u32 {
-        match *event {}
-    }
-}
-
-impl Speak for Hasty {
-    fn new(_: &Rc<RefCell<Record>>, _: &Rc<Vec<Vec<u8>>>) -> Hasty {
-        Hasty::default()
-    }
-    fn serial(event: &Self::Event) -> u32 {
-        match *event {}
-    }
-}
-
-impl Speak for Dialog {
-    fn new(_: &Rc<RefCell<Record>>, _: &Rc<Vec<Vec<u8>>>) -> Dialog {
-        Dialog::new()
-    }
-    fn serial(event: &Self::Event) -> u32 {
-        match *event {}
-    }
-}
-
-impl Speak for Actor {
-    fn new(record: &Rc<RefCell<Record>>, files: &Rc<Vec<Vec<u8>>>) -> Actor {
-        Actor::new(record.clone(), files.clone())
-    }
-    fn order(order: Order) -> Option<Order> {
-        Some(order)
-    }
-    fn serial(event: &u32) -> u32 {
-        *event
-    }
-}
 
 pub(crate) struct Host<P: Speak> {
     pub(crate) state: Shared,

@@ -1,7 +1,8 @@
 //! What a handle says of its connection, against what the world knows.
 
-use super::host::{Host, Speak};
+use super::host::Host;
 use super::net::address_of;
+use super::speak::Speak;
 use super::violation::{Invariant, Violation};
 use drywire_core::Time;
 use drywire_server::{Inspection, Standing};

@@ -32,6 +32,7 @@ mod record;
 mod run;
 mod shrink;
 mod shutdown;
+mod speak;
 mod state;
 mod swarm;
 mod violation;
@@ -45,9 +46,9 @@ pub use violation::{Invariant, Violation};
 use actor::Actor;
 use drywire_protocols::{ByteEcho, Dialog, LineEcho};
 use hasty::Hasty;
-use host::Speak;
 use plan::{Plan, Speech};
 use run::World;
+use speak::Speak;
 use state::State;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

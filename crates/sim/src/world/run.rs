@@ -4,10 +4,11 @@
 mod checks;
 
 use super::agenda::Coming;
-use super::host::{Host, Speak};
+use super::host::Host;
 use super::house::REFUSAL;
 use super::net::{SimNet, socket_address_of};
 use super::plan::Way;
+use super::speak::Speak;
 use super::state::{Shared, State};
 use super::swarm::Fault;
 use super::violation::{Invariant, Violation};

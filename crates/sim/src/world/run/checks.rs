@@ -2,10 +2,11 @@
 
 use super::World;
 use crate::world::agenda::Coming;
-use crate::world::host::{Speak, is_between};
+use crate::world::host::is_between;
 use crate::world::line::Life;
 use crate::world::plan::Speech;
 use crate::world::record::{Call, Ending, is_limited};
+use crate::world::speak::Speak;
 use crate::world::state::State;
 use crate::world::state::admission::PATIENCE;
 use crate::world::violation::{Invariant, Violation};
