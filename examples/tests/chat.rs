@@ -1,7 +1,7 @@
 //! The chat with real clients: everybody in a room hears everything, and one who does
 //! not read costs nobody else anything.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -62,6 +62,11 @@ impl Client {
         line
     }
 
+    /// The server ends it, whatever it says before.
+    fn hear_the_end(mut self) {
+        self.0.read_to_end(&mut Vec::new()).expect("in time");
+    }
+
     /// What it hears up to this, which is not among it.
     #[track_caller]
     fn hear_until(&mut self, last: &str) -> Vec<String> {
@@ -109,11 +114,14 @@ fn w7_everybody_in_a_room_hears_everything_in_the_same_order() {
     let leaver = room.pop().expect("fifty");
     drop(leaver);
     room[10].hear_until("* user49 leaves");
-    room[10].say("quit");
-    room[11].hear_until("* user10 leaves");
+    let mut quitter = room.remove(10);
+    quitter.say("quit");
+    quitter.hear_the_end();
+    room[10].hear_until("* user10 leaves");
 
     drop(server.child.stdin.take());
     room[12].say("too late, perhaps");
+    drop((room, elsewhere));
     assert!(server.child.wait().expect("it ends").success(), "it ends with its input");
 }
 

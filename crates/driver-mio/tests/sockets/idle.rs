@@ -1,4 +1,4 @@
-//! What an idle connection costs (issue 5): nine and a half thousand of them in one
+//! What an idle connection costs: nine and a half thousand of them in one
 //! process, each with a handle. The peers are another process.
 
 use crate::child::{allow_descriptors, isolated, say};
@@ -12,7 +12,8 @@ use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-const CONNECTIONS: usize = 9_500;
+/// On poll(2) each round costs all of them, so there are fewer.
+const CONNECTIONS: usize = if cfg!(mio_unsupported_force_poll_poll) { 2_000 } else { 9_500 };
 /// The server's own and the test's beside those of the connections.
 const DESCRIPTORS: u64 = CONNECTIONS as u64 + 100;
 /// On poll(2), mio itself keeps a row and a name for each descriptor.

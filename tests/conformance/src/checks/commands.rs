@@ -125,6 +125,7 @@ pub fn fault_64_flood_for_one_connection_is_refused_and_others_have_room<S: Subj
     drop(lines);
     send(&mut deaf, b"bye\n");
     assert_eq!(read_end(&mut deaf), b"", "what was refused does not come");
+    drop(deaf);
     stage.report(flooded);
 }
 
