@@ -112,6 +112,13 @@ pub enum Notice<'a> {
         /// Whom it was for, and why, in words.
         error: &'a ConnectError,
     },
+    /// Another thread asks for a connection, through
+    /// [`ServerHandle::connect`](crate::ServerHandle::connect): make it with
+    /// [`Worker::connect`], or do not.
+    ConnectAsked {
+        /// Whom it is for, and by when.
+        target: &'a Target,
+    },
     /// A shutdown was asked for and begins: nobody listens any more, and the open
     /// connections are about to be asked to finish.
     ShutdownBegan {

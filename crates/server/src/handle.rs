@@ -2,13 +2,14 @@
 //!
 //! Asking only queues and wakes: nothing of the application runs on the thread
 //! that asks, and nothing of the connection is touched from there. The queue and
-//! its lock are in [`inbox`](crate::inbox), the tests of both in `tests/handles.rs`.
+//! its lock are in [`inbox`](crate::inbox), the tests of both in `tests/handles/`.
 
 use crate::address::Address;
 use crate::gate::{Gate, Shared};
 use crate::receipt::Receipt;
 use crate::sync::Ordering;
 use crate::table::Id;
+use crate::target::Target;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,7 +43,7 @@ use thiserror::Error;
 ///     match order {
 ///         Order::Command(posted) => assert_eq!(posted.into_command(), "hello"),
 ///         Order::Close(id) | Order::Abort(id) => drop(connections.remove(id)),
-///         Order::Group(_) | Order::Shutdown | Order::Stop => unreachable!("nobody asked"),
+///         Order::Group(_) | Order::Connect(_) | Order::Shutdown | Order::Stop => unreachable!("nobody asked"),
 ///     }
 /// }
 /// ```
@@ -191,7 +192,18 @@ impl<C> SendError<C> {
     }
 }
 
-/// One worker, from any thread (W6). Both orders do nothing once it has ended.
+/// Why nobody is asked for a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum AskError {
+    /// Try again when the worker has had a round.
+    #[error("too much waits for the worker")]
+    Full,
+    /// It takes no more orders.
+    #[error("the worker has ended or is ending")]
+    Closed,
+}
+
+/// One worker, from any thread (W6). Nothing happens once it has ended.
 pub struct ServerHandle<C> {
     pub(crate) shared: Arc<Shared<C>>,
 }
@@ -206,6 +218,19 @@ impl<C> ServerHandle<C> {
     /// Asks for the end now, also in the middle of a graceful one. Idempotent.
     pub fn abort(&self) {
         self.shared.stop();
+    }
+
+    /// Asks the application for a connection to `target`: it hears
+    /// [`Notice::ConnectAsked`](crate::Notice::ConnectAsked) on the worker's thread, and makes
+    /// one with [`Worker::connect`](crate::Worker::connect), or none. Waits for nobody.
+    ///
+    /// *Guaranteed*: the notice comes exactly once, unless the worker ends before its next
+    /// round.
+    ///
+    /// # Errors
+    /// The worker has ended or is asked to, or too much waits for it.
+    pub fn connect(&self, target: impl Into<Target>) -> Result<(), AskError> {
+        self.shared.ask(target.into())
     }
 
     /// How the worker is doing, as of its last round. Waits for nobody.

@@ -11,6 +11,7 @@ use crate::handle::{Handle, SendError, ServerHandle};
 use crate::receipt::{Dropped, Outcome};
 use crate::sync::Ordering;
 use crate::table::Id;
+use crate::target::Target;
 use drywire_core::Time;
 use std::fmt;
 use std::mem;
@@ -41,6 +42,8 @@ pub enum Order<C> {
     Close(Id),
     /// Discard this connection now. At most one per [`Link`].
     Abort(Id),
+    /// Tell the application that a connection to this is asked for. Bounded like commands.
+    Connect(Box<Target>),
     /// Shut down gracefully. At most one per inbox.
     Shutdown,
     /// Stop now. At most one per inbox.

@@ -60,7 +60,7 @@ pub use config::{
 pub use drain::{Cut, Drain, DrainReport, DrainStep, Request};
 pub use escape::{Escaped, escaped};
 pub use group::{Group, Sent, Share, Slow};
-pub use handle::{Handle, Inspection, SendError, ServerHandle, Standing, WorkerInspection};
+pub use handle::{AskError, Handle, Inspection, SendError, ServerHandle, Standing, WorkerInspection};
 pub use inbox::{Inbox, Link, Order, Posted, Room};
 pub use io_error::AddressError;
 pub use log_limit::{Log, LogLimiter};

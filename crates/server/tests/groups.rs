@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-/// A worker without a loop, as in `handles.rs`.
+/// A worker without a loop, as in `handles/worker.rs`.
 struct Worker<C> {
     inbox: Inbox<C>,
     links: Table<Link<C>>,
@@ -51,7 +51,7 @@ impl<C> Worker<C> {
                 Order::Command(posted) => got.entry(posted.id()).or_insert_with(Vec::new).push(posted.into_command()),
                 Order::Group(share) => got.entry(share.id()).or_insert_with(Vec::new).extend(all(share)),
                 Order::Close(id) => closed.push(id),
-                Order::Abort(_) | Order::Shutdown | Order::Stop => panic!("nobody asked"),
+                Order::Abort(_) | Order::Connect(_) | Order::Shutdown | Order::Stop => panic!("nobody asked"),
             }
         }
         (got, closed)

@@ -3,9 +3,11 @@
 
 use super::life::{Life, Stage};
 use crate::commons::Commons;
+use crate::handle::AskError;
 use crate::inbox::Order;
 use crate::net::Clock;
 use crate::sync::{AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering};
+use crate::target::Target;
 use drywire_core::Time;
 use std::mem;
 use std::sync::PoisonError;
@@ -115,6 +117,21 @@ impl<C> Shared<C> {
 
     pub(crate) fn is_closed(&self) -> bool {
         self.life.is_closed()
+    }
+
+    /// Asks for a connection. That takes a command's place in the queue.
+    pub(crate) fn ask(&self, target: Target) -> Result<(), AskError> {
+        let order = Order::Connect(Box::new(target));
+        let mut queue = self.lock();
+        if !self.life.is_open() {
+            return Err(AskError::Closed);
+        }
+        if queue.commands >= self.capacity {
+            return Err(AskError::Full);
+        }
+        queue.commands += 1;
+        self.push(queue, order);
+        Ok(())
     }
 
     pub(crate) fn shutdown(&self) {

@@ -3,6 +3,7 @@
 
 use super::Worker;
 use super::slot::{Entry, Slot};
+use crate::application::{Application, Notice};
 use crate::gate::Place;
 use crate::group::Share;
 use crate::handle::{Handle, SendError, ServerHandle};
@@ -13,6 +14,7 @@ use crate::table::Id;
 use drywire_core::layer::Layer;
 use drywire_core::{Connection, Live, Mark, Protocol, Reason, Time, planted};
 use std::collections::VecDeque;
+use std::fmt;
 
 /// Queues that are kept warm for connections to come. More than that many
 /// connections with commands on their way at once, and some are made anew.
@@ -257,28 +259,6 @@ impl<P: Protocol, L: Layer, N: Net> Worker<P, L, N> {
         self.inbox.server_handle()
     }
 
-    /// What other threads asked, and callbacks of this round.
-    pub(super) fn handle_orders(&mut self) {
-        self.inbox.publish(self.now, self.connections);
-        let mut orders = std::mem::take(&mut self.orders);
-        self.inbox.take(&mut orders);
-        for order in orders.drain(..) {
-            match order {
-                Order::Command(posted) => self.put(posted.id(), Next::Command(posted)),
-                Order::Group(share) => self.put(share.id(), Next::Group(share)),
-                Order::Close(id) => self.close_now(id),
-                Order::Abort(id) => self.abort(id),
-                Order::Shutdown => {
-                    if self.drain.is_running() {
-                        self.shutdown();
-                    }
-                }
-                Order::Stop => self.stop(),
-            }
-        }
-        self.orders = orders;
-    }
-
     /// Lets it wait for its connection; where that is gone, it is dropped.
     fn put(&mut self, id: Id, next: Next<P::Command>) {
         if let Some(Slot::Connection(Entry { linked: Some(linked), .. })) = self.table.get_mut(id) {
@@ -301,5 +281,38 @@ impl<P: Protocol, L: Layer, N: Net> Worker<P, L, N> {
             let peer = peer.or_else(|| line.stream().and_then(|stream| self.net.peer_address(stream)));
             Linked { link: self.inbox.introduce(id, room, peer, self.now), busy: None }
         }))
+    }
+}
+
+impl<P, L, N> Worker<P, L, N>
+where
+    P: Protocol<Error: fmt::Display>,
+    L: Layer,
+    N: Net,
+{
+    /// What other threads asked, and callbacks of this round.
+    pub(super) fn handle_orders<A: Application<N, P, L>>(&mut self, application: &mut A) {
+        self.inbox.publish(self.now, self.connections);
+        let mut orders = std::mem::take(&mut self.orders);
+        self.inbox.take(&mut orders);
+        for order in orders.drain(..) {
+            match order {
+                Order::Command(posted) => self.put(posted.id(), Next::Command(posted)),
+                Order::Group(share) => self.put(share.id(), Next::Group(share)),
+                Order::Close(id) => self.close_now(id),
+                Order::Abort(id) => self.abort(id),
+                Order::Connect(target) => {
+                    let asked = Notice::ConnectAsked { target: &target };
+                    self.call("notice", application, |worker, application| application.notice(worker, asked));
+                }
+                Order::Shutdown => {
+                    if self.drain.is_running() {
+                        self.shutdown();
+                    }
+                }
+                Order::Stop => self.stop(),
+            }
+        }
+        self.orders = orders;
     }
 }

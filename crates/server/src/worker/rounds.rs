@@ -138,7 +138,7 @@ where
             worker.ring_alarms(application);
         }
         worker.ring_timers(application);
-        worker.handle_orders();
+        worker.handle_orders(application);
         worker.tick_drain(application);
         // Last, so that who was not finished comes after everybody who has news.
         worker.run_ready(application);
@@ -169,7 +169,7 @@ where
         let worker = &mut self.worker;
         if !worker.is_empty() {
             worker.begin(application);
-            worker.handle_orders();
+            worker.handle_orders(application);
         }
         for _ in 0..LAST_WORDS {
             if worker.is_empty() {

@@ -1,0 +1,8 @@
+//! Handles and inboxes together: bounds, order, ends, races, wakes.
+
+mod bounds;
+mod cost;
+mod orders;
+mod races;
+mod telling;
+mod worker;
