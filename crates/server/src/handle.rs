@@ -195,8 +195,8 @@ impl<C> SendError<C> {
 /// Why nobody is asked for a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum AskError {
-    /// Try again when the worker has had a round.
-    #[error("too much waits for the worker")]
+    /// Too much waits for it already.
+    #[error("too much waits for the worker; ask again when it has had a round")]
     Full,
     /// It takes no more orders.
     #[error("the worker has ended or is ending")]

@@ -7,7 +7,7 @@
 
 use drywire_core::Time;
 use drywire_server::{
-    Dropped, Group, Handle, Inbox, Link, Order, Outcome, Room, SendError, Sent, Share, Slow, Standing, Table,
+    Dropped, Group, Handle, Inbox, Link, Order, Outcome, Room, SendError, Sent, Share, Slow, Standing, Table, Target,
 };
 use shuttle::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use shuttle::sync::{Condvar, Mutex};
@@ -131,7 +131,7 @@ fn work(inbox: &mut Inbox<Command>, bell: &Bell) -> (usize, usize) {
                         came += 1;
                     }
                 }
-                Order::Close(_) | Order::Abort(_) | Order::Shutdown => {}
+                Order::Close(_) | Order::Abort(_) | Order::Connect(_) | Order::Shutdown => {}
             }
         }
     }
@@ -262,7 +262,7 @@ fn fault_73_close_and_abort_come_once_and_overtake_no_send() {
                 Order::Command(posted) => came.push(posted.into_command()),
                 Order::Close(_) => came.push(10),
                 Order::Abort(_) => came.push(11),
-                Order::Group(_) | Order::Shutdown | Order::Stop => unreachable!("nobody asked"),
+                Order::Group(_) | Order::Connect(_) | Order::Shutdown | Order::Stop => unreachable!("nobody asked"),
             }
         }
         let commands: Vec<i32> = came.iter().copied().take_while(|n| *n < 10).collect();
@@ -319,22 +319,28 @@ fn fault_64_all_places_come_back() {
 }
 
 #[test]
-fn shutdown_and_abort_of_a_worker_come_once_each() {
+fn what_a_worker_is_asked_for_comes_once_each_and_in_order() {
     explore(|| {
         let (mut inbox, bell) = inbox::<Command>(1);
         let threads = [0, 1].map(|_| {
             let server = inbox.server_handle();
             thread::spawn(move || {
+                let is_asked = server.connect(Target::name("localhost", 1)).is_ok();
                 server.shutdown();
                 server.abort();
+                usize::from(is_asked)
             })
         });
-        let (mut shutdowns, mut stops, mut orders) = (0, 0, Vec::new());
+        let (mut asked, mut shutdowns, mut stops, mut orders) = (0, 0, 0, Vec::new());
         while stops == 0 {
             bell.wait();
             inbox.take(&mut orders);
             for order in orders.drain(..) {
                 match order {
+                    Order::Connect(_) => {
+                        assert_eq!((shutdowns, stops), (0, 0), "nobody is asked after the end");
+                        asked += 1;
+                    }
                     Order::Shutdown => shutdowns += 1,
                     Order::Stop => stops += 1,
                     Order::Command(_) | Order::Group(_) | Order::Close(_) | Order::Abort(_) => {
@@ -343,12 +349,10 @@ fn shutdown_and_abort_of_a_worker_come_once_each() {
                 }
             }
         }
-        for thread in threads {
-            thread.join().unwrap();
-        }
+        let accepted: usize = threads.into_iter().map(|thread| thread.join().unwrap()).sum();
         inbox.take(&mut orders);
         assert!(orders.is_empty(), "{orders:?}");
-        assert_eq!((shutdowns, stops), (1, 1));
+        assert_eq!((asked, shutdowns, stops), (accepted, 1, 1));
     });
 }
 
@@ -380,7 +384,7 @@ fn fault_66_receipt_is_completed_once_whoever_ends_first() {
                         }
                     }
                     Order::Stop => stops = true,
-                    Order::Group(_) | Order::Close(_) | Order::Abort(_) | Order::Shutdown => {
+                    Order::Group(_) | Order::Close(_) | Order::Abort(_) | Order::Connect(_) | Order::Shutdown => {
                         unreachable!("nobody asked")
                     }
                 }
@@ -510,7 +514,7 @@ fn take_shares(boxes: &mut [Inbox<u32>]) -> usize {
     boxes.iter_mut().for_each(|inbox| inbox.take(&mut orders));
     let count = |order| match order {
         Order::Group(share) => all(share).len(),
-        Order::Command(_) | Order::Close(_) | Order::Abort(_) | Order::Shutdown | Order::Stop => 0,
+        Order::Command(_) | Order::Close(_) | Order::Abort(_) | Order::Connect(_) | Order::Shutdown | Order::Stop => 0,
     };
     orders.into_iter().map(count).sum()
 }
