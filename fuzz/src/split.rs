@@ -4,7 +4,7 @@ use crate::shared::rich::{self, Op, Rich};
 use crate::wire::{Peer, Talk, talk};
 use drywire_core::framing::{Decode, Delimiter, Encode, LengthPrefix, Lines, Messages};
 use drywire_core::{Connection, FileError, Limits, Protocol, Reason, Refused, Writer};
-use drywire_protocols::{ByteEcho, Dialog, LineEcho};
+use drywire_protocols::{ByteEcho, Dialog, Hub, LineEcho};
 use std::fmt::Debug;
 
 /// Text only, so that there are bad messages.
@@ -103,6 +103,7 @@ pub fn split(data: &[u8]) {
         3 => same(|| Messages::new(Lines::new(40), Text), says, &reads, &writes, late),
         4 => same(|| Messages::new(Delimiter::new(b"aba", 40), Text), says, &reads, &writes, late),
         5 => same(|| Messages::new(LengthPrefix::u16_be(40), Text), says, &reads, &writes, late),
+        6 => same(|| Hub::with_longest(300), says, &reads, &writes, late),
         _ => same(Rich::default, &without_haste(says), &reads, &writes, late),
     }
 }

@@ -140,6 +140,8 @@ pub(crate) enum Protocol {
     LineEcho,
     /// GET, SIZE, NOOP and QUIT, for the files below a directory
     Dialog,
+    /// Every message comes back; eight bytes of length stand in front of each
+    Hub,
 }
 
 impl Protocol {
@@ -149,6 +151,7 @@ impl Protocol {
             Protocol::ByteEcho => "byte-echo",
             Protocol::LineEcho => "line-echo",
             Protocol::Dialog => "dialog",
+            Protocol::Hub => "hub",
         }
     }
 }

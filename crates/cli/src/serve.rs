@@ -8,7 +8,7 @@ use crate::{say, signals};
 use drywire_core::record::Record;
 use drywire_core::{Connection, Limits};
 use drywire_driver_mio::StartError;
-use drywire_protocols::{ByteEcho, Dialog, LineEcho};
+use drywire_protocols::{ByteEcho, Dialog, HubEcho, LineEcho};
 use drywire_server::{
     Address, Application, Config, DrainReport, Id, Interest, Net, Notice, SourceEvent, Worker, Workers,
 };
@@ -52,6 +52,7 @@ pub(crate) fn run(args: &Serve) -> Result<(), ServeError> {
             let request = first_request(root);
             serve(args, config, Dialog::new, &request)
         }
+        Protocol::Hub => serve(args, config, HubEcho::new, "eight times Ctrl-@ for an empty message"),
     }
 }
 
@@ -91,7 +92,7 @@ fn settings(args: &Serve) -> Result<Config, ServeError> {
     }
     match args.protocol {
         // They serve no files, whatever the file says.
-        Protocol::ByteEcho | Protocol::LineEcho => config.root = None,
+        Protocol::ByteEcho | Protocol::LineEcho | Protocol::Hub => config.root = None,
         Protocol::Dialog => {
             let root = args.root.clone().or(config.root).unwrap_or_else(|| ".".into());
             config.root = Some(open_root(&root)?);

@@ -1,6 +1,6 @@
 //! Protocols written once, for every driver: bytes in, bytes out.
 //!
-//! What lives here: [`ByteEcho`], [`LineEcho`] and [`Dialog`], one file each.
+//! What lives here: [`ByteEcho`], [`LineEcho`], [`Dialog`] and [`Hub`], one file each.
 //! Every one is a [`Protocol`](drywire_core::Protocol) and says in its file what
 //! it speaks, with a transcript, and which bounds it has.
 //!
@@ -12,8 +12,10 @@
 
 mod byte_echo;
 mod dialog;
+mod hub;
 mod line_echo;
 
 pub use byte_echo::ByteEcho;
 pub use dialog::{BadCommand, Dialog};
+pub use hub::{BadMessage, Hub, HubEcho, HubEvent};
 pub use line_echo::LineEcho;

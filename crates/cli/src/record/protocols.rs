@@ -1,12 +1,13 @@
 //! The protocols whose recordings can be run again, by the names in their headers.
 
-use drywire_protocols::{ByteEcho, Dialog, LineEcho};
+use drywire_protocols::{ByteEcho, Dialog, HubEcho, LineEcho};
 use drywire_sim::replay::{Replay, replay};
 
-const KNOWN: [(&str, Replay); 3] = [
+const KNOWN: [(&str, Replay); 4] = [
     ("byte-echo", |file, options| replay(file, || ByteEcho, options)),
     ("line-echo", |file, options| replay(file, || LineEcho, options)),
     ("dialog", |file, options| replay(file, Dialog::new, options)),
+    ("hub", |file, options| replay(file, HubEcho::new, options)),
 ];
 
 /// How to replay what this protocol recorded; `None` when we do not have it.

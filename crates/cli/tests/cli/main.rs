@@ -3,6 +3,7 @@
 mod configuring;
 mod connecting;
 mod demo;
+mod hub;
 mod interactive;
 mod page;
 mod pausing;

@@ -3,6 +3,7 @@
 
 mod byte_echo;
 mod dialog;
+mod hub;
 mod line_echo;
 mod sent;
 mod wire;

@@ -3,9 +3,10 @@
 //!
 //! `PROPTEST_CASES` overrides the number of cases.
 
+use bytes::Bytes;
 use drywire_core::framing::{Decode, Delimiter, Encode, Framing, LengthPrefix, Lines, Messages};
 use drywire_core::{Protocol, Refused, Writer};
-use drywire_protocols::{ByteEcho, Dialog, LineEcho};
+use drywire_protocols::{ByteEcho, Dialog, Hub, HubEcho, LineEcho};
 use drywire_sim::kit::Kit;
 use proptest::prelude::*;
 use proptest::test_runner::Config;
@@ -77,6 +78,8 @@ fn choices() -> impl Strategy<Value = Vec<u8>> {
 const LINES: &[&str] = &["hello\n", "quit\n", "a\r\n", "\n", "x", "quit", "\r", "one two three four five\n"];
 const REQUESTS: &[&str] =
     &["GET a\n", "GET empty\r\n", "GET long\n", "GET nowhere\n", "SIZE a\n", "NOOP\n", "NOOP\n", "QUIT\n", "HELO\n"];
+const MESSAGES: &[&str] =
+    &["\0\0\0\0\0\0\0\0", "\u{5}\0\0\0\0\0\0\0hello", "\u{1}\0\0\0\0\0\0\0\n", "\0\u{2}\0\0\0\0\0\0", "\0", "x"];
 const FRAMES: &[&str] =
     &["\0", "\u{1}x", "\u{3}bad", "\u{5}hello", "\0\0\0\u{2}ab", "\0\u{1}z", "\u{1}\0z", "\r\n.\r\n", "bad\n"];
 
@@ -93,6 +96,14 @@ proptest! {
     #[test]
     fn dialog_keeps_its_promises(input in input(REQUESTS), choices in choices()) {
         holds(&dialog(), &input, &choices)?;
+    }
+
+    #[test]
+    fn messages_of_the_hub_keep_their_promises(input in input(MESSAGES), choices in choices()) {
+        let echo = || Kit::new(|| HubEcho::with_longest(300)).limits(Hub::limits(300));
+        holds(&echo(), &input, &choices)?;
+        let hub = Kit::new(|| Hub::with_longest(300)).limits(Hub::limits(300));
+        holds(&hub.command(|| "a message".into()).command(Bytes::new), &input, &choices)?;
     }
 
     #[test]
