@@ -53,6 +53,7 @@ mod measure;
 mod noise;
 mod on_a_thread;
 mod peer;
+mod refusing;
 mod stage;
 mod staged;
 mod subject;

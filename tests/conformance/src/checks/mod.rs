@@ -114,6 +114,7 @@ macro_rules! every_check {
             resets::fault_12_reset_while_idle_is_one_report needs Resets, Shared;
             resets::fault_8_resets_before_the_accept_cost_nobody_else_anything needs Resets, Shared;
             exhaustion::fault_18_server_without_descriptors_waits_quietly_and_resumes needs Exhaustion, Alone;
+            exhaustion::fault_19_listener_lives_while_the_system_has_no_files_buffers_or_memory needs Exhaustion, Alone;
             idle::i3_idle_connections_cost_no_processor_time needs Echo, Alone;
             fairness::fault_22_quiet_peers_are_served_beside_one_that_floods_the_echo needs Fairness, Shared;
             fairness::fault_22_quiet_peers_are_served_beside_one_that_takes_an_endless_stream needs Fairness, Shared;
