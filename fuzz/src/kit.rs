@@ -13,7 +13,9 @@ pub fn kit(data: &[u8]) {
         1 => Kit::new(|| LineEcho).find_in(choices),
         2 => Kit::new(|| LineEcho).limits(LineEcho::SMALL).find_in(choices),
         4 => Kit::new(|| HubEcho::with_longest(50)).limits(Hub::limits(50)).find_in(choices),
-        5 => Kit::new(|| Hub::with_longest(50)).limits(Hub::limits(50)).command(|| b"hello"[..].into()).find_in(choices),
+        5 => {
+            Kit::new(|| Hub::with_longest(50)).limits(Hub::limits(50)).command(|| b"hello"[..].into()).find_in(choices)
+        }
         _ => Kit::new(Dialog::new).file("a", b"contents of a").file("b", Vec::new()).find_in(choices),
     };
     if let Err(finding) = found {
