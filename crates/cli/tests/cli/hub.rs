@@ -1,6 +1,6 @@
 //! `drywire serve hub`: messages with their length in front.
 
-use crate::support::{Program, Server, assert_same, bounded, noise, read_to_end};
+use crate::support::{Program, Server, assert_same, bounded, installed, noise, read_to_end};
 use std::io::Write;
 use std::net::Shutdown;
 use std::process::{Command, Stdio};
@@ -45,20 +45,11 @@ fn h14_length_beyond_the_bound_closes_that_connection_and_no_other(driver: &str)
 
 /// GAP's own IOHub, from Debian's `gap-core` and `gap-io`.
 fn h15_original_hub_has_its_messages_back(driver: &str) {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    if !std::env::split_paths(&path).any(|directory| directory.join("gap").is_file()) {
-        assert!(
-            std::env::var_os("DRYWIRE_NO_SKIP").is_none(),
-            "nothing may be skipped here: install gap-core and gap-io"
-        );
-        // Past the test harness, which keeps what a test that passes prints to itself.
-        let _ = std::io::stderr().write_all(b"note: skipped: there is no GAP here to talk to\n");
-        return;
-    }
+    let Some(gap) = installed(&["gap"], "gap-core and gap-io", "to talk to") else { return };
     let server = Server::start(&["hub", "--driver", driver]);
     let (_, port) = server.address.rsplit_once(':').unwrap();
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cli/gap/client.g");
-    let mut gap = Command::new("gap");
+    let mut gap = Command::new(gap);
     gap.args(["-A", "-q", "--nointeract", script]).env("PORT", port);
     gap.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut gap = Program::start(&mut gap);

@@ -1,9 +1,8 @@
 //! `drywire trace --html`, in a real browser without a screen.
 
-use crate::support::{Program, bounded, drywire, read_to_end};
+use crate::support::{Program, bounded, drywire, installed, read_to_end};
 use crate::tapes::{Talk, fixed};
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
@@ -11,18 +10,8 @@ use tempfile::TempDir;
 /// Browsers that are Chromium, by the names they are installed under.
 const BROWSERS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
 
-/// `None`, said aloud, where there is no browser; a failure where nothing may be skipped.
 fn browser() -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path)
-        .flat_map(|directory| BROWSERS.map(|name| directory.join(name)))
-        .find(|browser| browser.is_file());
-    if found.is_none() {
-        assert!(std::env::var_os("DRYWIRE_NO_SKIP").is_none(), "nothing may be skipped here: install chromium");
-        // Past the test harness, which keeps what a test that passes prints to itself.
-        let _ = std::io::stderr().write_all(b"note: skipped: there is no chromium here to look at the page with\n");
-    }
-    found
+    installed(&BROWSERS, "chromium", "to look at the page with")
 }
 
 /// A page, and where it is.

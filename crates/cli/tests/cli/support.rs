@@ -4,6 +4,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use std::fmt::Debug;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
@@ -40,6 +41,21 @@ pub(crate) fn drywire(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_drywire"));
     command.args(args).env_remove("RUST_LOG").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
+}
+
+/// A foreign program under one of these names. `None`, said aloud, where there is none; a
+/// failure where nothing may be skipped.
+pub(crate) fn installed(names: &[&str], package: &str, purpose: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path)
+        .flat_map(|directory| names.iter().map(move |name| directory.join(name)))
+        .find(|program| program.is_file());
+    if found.is_none() {
+        assert!(std::env::var_os("DRYWIRE_NO_SKIP").is_none(), "nothing may be skipped here: install {package}");
+        // Past the test harness, which keeps what a test that passes prints to itself.
+        let _ = writeln!(std::io::stderr(), "note: skipped: there is no {package} here {purpose}");
+    }
+    found
 }
 
 /// A running program. Killed, by its own id, when dropped.
