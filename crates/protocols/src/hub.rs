@@ -126,9 +126,7 @@ impl Protocol for Hub {
     }
 
     fn end_of_input(&mut self, rest: &[u8], cx: &mut Context<'_, Self>) -> Result<(), Stop<BadMessage>> {
-        if !rest.is_empty() {
-            return Err(BadMessage::Truncated(rest.len()).into());
-        }
+        at_an_end(rest)?;
         cx.emit(HubEvent::End)?;
         cx.set_timer(SILENT, cx.now() + LISTENS);
         self.has_ended = true;
@@ -182,10 +180,13 @@ impl Protocol for HubEcho {
     }
 
     fn end_of_input(&mut self, rest: &[u8], cx: &mut Context<'_, Self>) -> Result<(), Stop<BadMessage>> {
-        if !rest.is_empty() {
-            return Err(BadMessage::Truncated(rest.len()).into());
-        }
+        at_an_end(rest)?;
         cx.close();
         Ok(())
     }
+}
+
+/// The input ended where a message did.
+fn at_an_end(rest: &[u8]) -> Result<(), BadMessage> {
+    if rest.is_empty() { Ok(()) } else { Err(BadMessage::Truncated(rest.len())) }
 }
