@@ -1,48 +1,14 @@
 //! Groups: one message for many connections of several workers, slow members, members
 //! that come and go.
 
-use drywire_server::{
-    Dropped, Group, Handle, Id, Inbox, Link, Order, Room, SendError, Sent, Share, Slow, Standing, Table,
-};
+use crate::worker::Worker;
+use drywire_server::{Dropped, Group, Handle, Id, Order, Room, SendError, Sent, Share, Slow, Standing};
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::thread;
 
-/// A worker without a loop, as in `handles/worker.rs`.
-struct Worker<C> {
-    inbox: Inbox<C>,
-    links: Table<Link<C>>,
-    wakes: Arc<AtomicUsize>,
-}
-
 impl<C> Worker<C> {
-    fn new() -> Worker<C> {
-        Worker::weighing(1024, |_| size_of::<C>())
-    }
-
-    fn weighing(capacity: usize, weigh: fn(&C) -> usize) -> Worker<C> {
-        let wakes = Arc::new(AtomicUsize::new(0));
-        let counter = wakes.clone();
-        let inbox = Inbox::weighing(capacity, weigh, move || _ = counter.fetch_add(1, Ordering::SeqCst));
-        Worker { inbox, links: Table::new(), wakes }
-    }
-
-    fn connect(&mut self) -> (Id, Handle<C>) {
-        self.connect_with(Room::commands(64))
-    }
-
-    fn connect_with(&mut self, room: Room) -> (Id, Handle<C>) {
-        let id = self.links.insert_with(|id| self.inbox.link(id, room)).unwrap();
-        (id, self.links.get(id).unwrap().handle())
-    }
-
-    fn take(&mut self) -> Vec<Order<C>> {
-        let mut orders = Vec::new();
-        self.inbox.take(&mut orders);
-        orders
-    }
-
     /// Handles what came; what each connection got, and who was closed.
     fn turn(&mut self) -> (HashMap<Id, Vec<C>>, Vec<Id>) {
         let (mut got, mut closed) = (HashMap::new(), Vec::new());
@@ -71,18 +37,18 @@ fn all<C>(share: Share<C>) -> Vec<C> {
 
 /// What a command takes of the bounds by bytes.
 fn weight<C: Clone>(command: C) -> u32 {
-    let mut worker = Worker::new();
-    let (_, handle) = worker.connect();
+    let mut worker = Worker::new(1024);
+    let (_, handle) = worker.connect(64);
     handle.send(command).unwrap();
     handle.inspect().waiting_bytes
 }
 
 #[test]
 fn w7_message_reaches_members_of_all_workers_in_the_order_sent() {
-    let (mut left, mut right) = (Worker::new(), Worker::new());
+    let (mut left, mut right) = (Worker::new(1024), Worker::new(1024));
     let group = Group::new(u32::MAX, Slow::Skip);
-    let members = [left.connect().1, left.connect().1, right.connect().1];
-    let (_, stranger) = right.connect();
+    let members = [left.connect(64).1, left.connect(64).1, right.connect(64).1];
+    let (_, stranger) = right.connect(64);
     for member in &members {
         assert!(group.join(member));
         assert!(!group.join(&member.clone()), "it is one already");
@@ -100,9 +66,9 @@ fn w7_message_reaches_members_of_all_workers_in_the_order_sent() {
 
 #[test]
 fn w7_message_that_comes_while_others_are_taken_out_is_not_lost() {
-    let mut worker = Worker::new();
+    let mut worker = Worker::new(1024);
     let group = Group::new(u32::MAX, Slow::Skip);
-    let (_, handle) = worker.connect();
+    let (_, handle) = worker.connect(64);
     group.join(&handle);
     group.send(1).unwrap();
     let Some(Order::Group(share)) = worker.take().pop() else { panic!("a share") };
@@ -119,9 +85,9 @@ fn w7_message_that_comes_while_others_are_taken_out_is_not_lost() {
 
 #[test]
 fn w7_slow_members_are_skipped() {
-    let mut worker = Worker::new();
+    let mut worker = Worker::new(1024);
     let group = Group::new(2 * weight(0), Slow::Skip);
-    let (_, handle) = worker.connect();
+    let (_, handle) = worker.connect(64);
     group.join(&handle);
     let reports: Vec<Sent> = (0..4).map(|n| group.send(n).unwrap()).collect();
     let (sent, skipped) = (Sent { sent: 1, ..Sent::default() }, Sent { skipped: 1, ..Sent::default() });
@@ -133,9 +99,9 @@ fn w7_slow_members_are_skipped() {
 
 #[test]
 fn w7_oldest_messages_give_way_to_new_ones_and_are_counted() {
-    let mut worker = Worker::new();
+    let mut worker = Worker::new(1024);
     let group = Group::new(2 * weight(0), Slow::DropOldest);
-    let (_, handle) = worker.connect();
+    let (_, handle) = worker.connect(64);
     group.join(&handle);
     let reports: Vec<Sent> = (0..5).map(|n| group.send(n).unwrap()).collect();
     assert!(reports.iter().all(|report| report.sent == 1 && report.skipped == 0));
@@ -155,7 +121,7 @@ fn w7_oldest_messages_give_way_to_new_ones_and_are_counted() {
 #[test]
 fn w7_one_large_message_displaces_several_small_ones() {
     let mut worker: Worker<Vec<u8>> = Worker::weighing(100, Vec::len);
-    let (_, handle) = worker.connect();
+    let (_, handle) = worker.connect(64);
     handle.send(vec![0; 10]).unwrap();
     let small = handle.inspect().waiting_bytes;
     worker.turn();
@@ -171,10 +137,10 @@ fn w7_one_large_message_displaces_several_small_ones() {
 
 #[test]
 fn w7_slow_members_are_closed_behind_what_they_were_sent() {
-    let mut worker = Worker::new();
+    let mut worker = Worker::new(1024);
     let group = Group::new(2 * weight(0), Slow::Close);
-    let (id, slow) = worker.connect();
-    let (_, other) = worker.connect();
+    let (id, slow) = worker.connect(64);
+    let (_, other) = worker.connect(64);
     group.join(&slow);
     (0..2).for_each(|n| _ = group.send(n).unwrap());
     group.join(&other);
@@ -188,7 +154,7 @@ fn w7_slow_members_are_closed_behind_what_they_were_sent() {
 #[test]
 fn w7_connection_that_is_full_for_other_reasons_is_slow_too() {
     let run = |slow| {
-        let mut worker = Worker::new();
+        let mut worker = Worker::new(1024);
         let (_, handle) = worker.connect_with(Room { commands: 2, bytes: u32::MAX });
         let group = Group::new(u32::MAX, slow);
         group.join(&handle);
@@ -205,8 +171,8 @@ fn w7_connection_that_is_full_for_other_reasons_is_slow_too() {
 
 #[test]
 fn w7_connection_in_many_groups_gets_the_messages_of_all() {
-    let mut worker = Worker::new();
-    let (_, handle) = worker.connect();
+    let mut worker = Worker::new(1024);
+    let (_, handle) = worker.connect(64);
     let groups: Vec<Group<usize>> = (0..10).map(|_| Group::new(u32::MAX, Slow::Skip)).collect();
     for (n, group) in groups.iter().enumerate() {
         group.join(&handle);
@@ -217,11 +183,11 @@ fn w7_connection_in_many_groups_gets_the_messages_of_all() {
 
 #[test]
 fn w7_members_that_left_or_ended_get_nothing_more() {
-    let mut worker = Worker::new();
+    let mut worker = Worker::new(1024);
     let group = Group::new(u32::MAX, Slow::Skip);
-    let (_, leaver) = worker.connect();
-    let (id, ended) = worker.connect();
-    let (_, stays) = worker.connect();
+    let (_, leaver) = worker.connect(64);
+    let (id, ended) = worker.connect(64);
+    let (_, stays) = worker.connect(64);
     for handle in [&leaver, &ended, &stays] {
         group.join(handle);
     }
@@ -240,10 +206,10 @@ fn w7_members_that_left_or_ended_get_nothing_more() {
 
 #[test]
 fn fault_66_messages_that_wait_for_a_connection_that_ends_are_dropped_and_counted() {
-    let mut worker = Worker::new();
+    let mut worker = Worker::new(1024);
     let group = Group::new(u32::MAX, Slow::Skip);
     let message = Arc::new(());
-    let (id, handle) = worker.connect();
+    let (id, handle) = worker.connect(64);
     group.join(&handle);
     group.send(message.clone()).unwrap();
     group.send(message.clone()).unwrap();
@@ -256,7 +222,7 @@ fn fault_66_messages_that_wait_for_a_connection_that_ends_are_dropped_and_counte
     assert_eq!(group.send(message.clone()), Ok(Sent { gone: 1, ..Sent::default() }));
 
     // With the worker.
-    let (_, handle) = worker.connect();
+    let (_, handle) = worker.connect(64);
     group.join(&handle);
     group.send(message.clone()).unwrap();
     drop(worker);
@@ -267,12 +233,12 @@ fn fault_66_messages_that_wait_for_a_connection_that_ends_are_dropped_and_counte
 /// Nobody sends, so nobody notices that members have ended, but those who join.
 #[test]
 fn fault_83_group_that_connections_pass_through_does_not_grow() {
-    let mut worker: Worker<u8> = Worker::new();
+    let mut worker: Worker<u8> = Worker::new(1024);
     let group = Group::new(u32::MAX, Slow::Skip);
-    let stay: Vec<_> = (0..10).map(|_| worker.connect().1).collect();
+    let stay: Vec<_> = (0..10).map(|_| worker.connect(64).1).collect();
     stay.iter().for_each(|handle| assert!(group.join(handle)));
     for _ in 0..10_000 {
-        let (id, handle) = worker.connect();
+        let (id, handle) = worker.connect(64);
         assert!(group.join(&handle));
         drop(worker.links.remove(id));
         assert!(group.len() <= 40, "{}", group.len());
@@ -285,7 +251,7 @@ fn fault_83_group_that_connections_pass_through_does_not_grow() {
 fn w7_a_thousand_members_share_one_buffer() {
     let mut worker: Worker<Arc<[u8]>> = Worker::weighing(1024, |bytes| bytes.len());
     let group = Group::new(u32::MAX, Slow::Skip);
-    let handles: Vec<_> = (0..1000).map(|_| worker.connect().1).collect();
+    let handles: Vec<_> = (0..1000).map(|_| worker.connect(64).1).collect();
     handles.iter().for_each(|handle| assert!(group.join(handle)));
     let mut orders = Vec::new();
     let mut take = |worker: &mut Worker<Arc<[u8]>>| {
@@ -322,8 +288,8 @@ impl Drop for Talkative {
 #[test]
 fn fault_65_message_that_uses_its_group_while_dropped_does_not_deadlock() {
     for slow in [Slow::Skip, Slow::DropOldest, Slow::Close] {
-        let mut worker = Worker::new();
-        let (_, handle) = worker.connect();
+        let mut worker = Worker::new(1024);
+        let (_, handle) = worker.connect(64);
         let group = Group::new(weight(Talkative(None)), slow);
         group.join(&handle);
         for _ in 0..3 {
@@ -339,7 +305,7 @@ fn fault_65_message_that_uses_its_group_while_dropped_does_not_deadlock() {
 #[test]
 fn fault_65_66_groups_across_workers_lose_and_double_nothing() {
     const ROUNDS: usize = 2_000;
-    let mut workers = [Worker::<usize>::new(), Worker::new()];
+    let mut workers = [Worker::<usize>::new(1024), Worker::new(1024)];
     let handles: Vec<_> =
         (0..8).map(|n| workers[n % 2].connect_with(Room { commands: 16, bytes: u32::MAX }).1).collect();
     let groups = [Group::new(4 * weight(0_usize), Slow::DropOldest), Group::new(4 * weight(0_usize), Slow::Skip)];
