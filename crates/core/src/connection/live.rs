@@ -69,10 +69,12 @@ impl<'a, P: Protocol, L: Layer> Live<'a, P, L> {
             && conn.control.ending < Ending::Close
     }
 
-    /// Hands a command to the protocol. It is kept until the protocol could
-    /// handle it, so the next one has to wait.
+    /// Hands a command to the protocol, whose handler is called at once if nothing stands
+    /// in the way: what several of them write goes out in one write of the next
+    /// [`poll`](Live::poll). One that the protocol cannot handle yet is kept, and the next
+    /// has to wait.
     ///
-    /// Bound: one.
+    /// Bound: one is kept.
     ///
     /// # Errors
     /// The command, when [`Live::can_take_command`] is false, and why.
@@ -85,10 +87,17 @@ impl<'a, P: Protocol, L: Layer> Live<'a, P, L> {
         match refused {
             None => {
                 self.conn.command = Some(command);
+                // Whatever is due before it keeps its place. Input that may be looked at again
+                // because of it is: else none would be read, and deadlines go behind that.
+                while (self.conn.command.is_some() || self.has_unseen_input()) && self.advance() {}
                 Ok(())
             }
             Some(misuse) => Err((command, misuse)),
         }
+    }
+
+    fn has_unseen_input(&self) -> bool {
+        !self.conn.needs_more && !self.unread().is_empty()
     }
 
     fn command_refused(&self) -> Option<Misuse> {

@@ -184,7 +184,11 @@ fn turn_without_memory_reads_nothing_calls_nobody_and_does_not_grow() {
     assert_eq!(held, 9901, "ten thousand bytes are owed less a hundred, and one byte of input waits");
     peer.input = &[2; 50];
     peer.takes = 900;
-    conn.lend(&mut workspace, ms(0)).handle_command(1).unwrap();
+    {
+        let mut live = conn.lend(&mut workspace, ms(0));
+        live.flush_only();
+        live.handle_command(1).unwrap();
+    }
     for now in [ms(0), ms(500)] {
         let wait = run(&mut conn, &mut workspace, &mut peer, now, Memory::None).unwrap();
         assert_eq!((peer.reads, wait.read), (read, false));

@@ -4,7 +4,7 @@ use crate::support::ms;
 use crate::support::rig::Rig;
 use crate::support::scenario::{At, Scenario, answer};
 use crate::support::script::{Bad, Hooks};
-use drywire_core::{Counters, Misuse, Reason, TransportError};
+use drywire_core::{Counters, Misuse, Reason, Timer, TransportError};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Input {
@@ -180,14 +180,33 @@ fn fault_73_after_the_close_everything_is_idempotent_or_a_typed_error() {
 }
 
 #[test]
-fn commands_are_handled_in_order_and_one_at_a_time() {
+fn commands_of_one_turn_go_out_in_one_write() {
     let mut rig = Scenario::new().at(At::Active);
+    let before = rig.net.writes_made;
     rig.turn_with(|live| {
-        assert!(live.handle_command(1).is_ok());
-        assert_eq!(live.handle_command(2), Err((2, Misuse::CommandWaiting)));
+        for n in 1..=3 {
+            assert!(live.handle_command(n).is_ok());
+        }
     });
-    rig.turn_with(|live| assert!(live.handle_command(3).is_ok()));
-    assert_eq!(rig.sent(), "command 1\ncommand 3\n");
+    assert_eq!(rig.sent(), "command 1\ncommand 2\ncommand 3\n");
+    assert_eq!(rig.net.writes_made, before + 1);
+}
+
+#[test]
+fn timer_that_is_due_goes_before_a_command() {
+    let timer = Timer::new(0);
+    let hooks = Hooks::new()
+        .on_open(move |cx| {
+            cx.set_timer(timer, ms(1));
+            Ok(())
+        })
+        .on_timer(|_, cx| cx.write(b"timer\n"))
+        .on_command(|_, cx| cx.write(b"command\n"));
+    let mut rig = Rig::new(hooks);
+    rig.turn();
+    rig.now = ms(1);
+    rig.turn_with(|live| assert!(live.handle_command(1).is_ok()));
+    assert_eq!(rig.sent(), "timer\ncommand\n");
 }
 
 #[test]

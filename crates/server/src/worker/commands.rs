@@ -83,8 +83,12 @@ pub(super) fn feed<P: Protocol, L: Layer>(linked: &mut Option<Linked<P::Command>
         }
         match busy.next() {
             Some(Given::Command(posted)) => {
+                // First, because the handler may panic.
+                busy.held = Some(posted.place);
                 let is_taken = live.handle_command(posted.command).is_ok();
-                busy.held = is_taken.then_some(posted.place);
+                if !is_taken {
+                    busy.held = None;
+                }
                 return is_taken;
             }
             Some(Given::Drain) => {

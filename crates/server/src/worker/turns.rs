@@ -53,7 +53,8 @@ where
                 live.handle_writable();
             }
             if may_grow {
-                feed(&mut entry.linked, &mut live);
+                // All that can be taken, so that what they write goes out together.
+                while feed(&mut entry.linked, &mut live) {}
             } else {
                 live.flush_only();
             }

@@ -52,8 +52,9 @@ impl Reference {
     fn emit(&mut self, call: &mut Call, event: u32) -> Made {
         call.still_going()?;
         let cap = usize::from(self.limits.events);
-        if self.batch_events + call.events >= cap {
-            return call.refuse(match self.batch_events {
+        let waiting = self.tx.told.len() - self.heard;
+        if waiting >= cap {
+            return call.refuse(match waiting - call.events {
                 0 => Refusal::Failed(Reason::Limit(Limit::Events(cap))),
                 _ => Refusal::Full(Full::Events),
             });
@@ -255,7 +256,6 @@ impl Reference {
                 self.needs_more = true;
                 break;
             };
-            let told = self.tx.told.len();
             let made = self.try_call(false, |model, call| {
                 model.perform_all(&pairs, call)?;
                 if call.too_much {
@@ -271,9 +271,7 @@ impl Reference {
                 self.on_commit();
                 break;
             }
-            self.batch_events += self.tx.told.len() - told;
         }
-        self.batch_events = 0;
     }
 
     pub(super) fn call_room(&mut self) {

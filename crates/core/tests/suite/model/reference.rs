@@ -51,8 +51,6 @@ pub(crate) struct Reference {
     pub(super) reading: bool,
     pub(super) room_in_vain: bool,
     pub(super) full_at: u32,
-    /// Events of the calls of `consume` in a row before this one, which wait still.
-    pub(super) batch_events: usize,
     // The protocol.
     pub(super) stays: bool,
     pub(super) again: u8,
@@ -114,7 +112,6 @@ impl Reference {
             reading: true,
             room_in_vain: false,
             full_at: 0,
-            batch_events: 0,
             stays: false,
             again: 0,
             has_stale: false,
@@ -160,6 +157,7 @@ impl Reference {
 
     /// One input, then a turn.
     pub(crate) fn apply(&mut self, input: &Input) {
+        self.room_in_vain = false;
         match input {
             Input::Feed(bytes) => self.incoming.extend(bytes),
             Input::PeerEnds => self.peer_ended = true,
@@ -168,6 +166,7 @@ impl Reference {
             Input::Command(command) => {
                 if self.takes_command() {
                     self.command = Some(command.clone());
+                    while (self.command.is_some() || self.has_unseen_input()) && self.advance() {}
                 }
             }
             Input::FileAnswer(result) => self.on_file_answer(*result),
@@ -179,6 +178,10 @@ impl Reference {
             Input::FullAt(n) => self.full_at = *n,
         }
         self.turn();
+    }
+
+    fn has_unseen_input(&self) -> bool {
+        !self.needs_more && !self.unread.is_empty()
     }
 
     fn ask(&mut self, asked: Asked) {
@@ -207,7 +210,6 @@ impl Reference {
     /// As long as anything can be done, the transport's calls first.
     fn turn(&mut self) {
         self.write_blocked = false;
-        self.room_in_vain = false;
         self.may_read = self.read();
         loop {
             self.settle();
@@ -474,7 +476,7 @@ impl Reference {
         if let Some((on, timers)) = self.blocked {
             let free = match on {
                 Full::Bytes => self.owed_bytes() == 0,
-                Full::Events => true,
+                Full::Events => self.heard == self.tx.told.len(),
                 Full::Files => self.owed_files() < usize::from(self.limits.files),
             };
             if !free {
