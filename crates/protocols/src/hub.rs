@@ -9,10 +9,12 @@
 //! Both sides speak alike; there is no greeting, no answer to a message and none to an
 //! error, because the format has no place for one.
 
+use alloc::vec::Vec;
 use bytes::Bytes;
 use core::convert::Infallible;
 use core::time::Duration;
 use drywire_core::framing::{Framing, LengthPrefix};
+use drywire_core::record::Record;
 use drywire_core::{Context, Limits, Protocol, Stop, Timer};
 use thiserror::Error;
 
@@ -47,8 +49,53 @@ pub enum HubEvent {
     End,
 }
 
+/// What one end of a hub's connection is asked to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HubCommand {
+    /// Send this message; it may be empty.
+    Send(Bytes),
+    /// Say nothing more, behind all that was sent; once the peer has ended too, the
+    /// connection closes. What is sent after it is misuse.
+    End,
+    /// Read no further than to the end of this turn's input: nobody takes the messages.
+    DisableRead,
+    /// Read on.
+    EnableRead,
+}
+
+impl From<Bytes> for HubCommand {
+    fn from(message: Bytes) -> HubCommand {
+        HubCommand::Send(message)
+    }
+}
+
+/// The order is that of the variants.
+impl Record for HubCommand {
+    fn record(&self, out: &mut Vec<u8>) {
+        match self {
+            HubCommand::Send(message) => {
+                out.push(0);
+                message.record(out);
+            }
+            HubCommand::End => out.push(1),
+            HubCommand::DisableRead => out.push(2),
+            HubCommand::EnableRead => out.push(3),
+        }
+    }
+
+    fn replay(from: &mut &[u8]) -> Option<HubCommand> {
+        Some(match u8::replay(from)? {
+            0 => HubCommand::Send(Bytes::replay(from)?),
+            1 => HubCommand::End,
+            2 => HubCommand::DisableRead,
+            3 => HubCommand::EnableRead,
+            _ => return None,
+        })
+    }
+}
+
 /// One end of a connection of hubs: each [`HubEvent::Message`] is a message that came,
-/// each command one to send.
+/// each [`HubCommand::Send`] one that goes.
 ///
 /// Bound: a longest message, 16 MiB unless [`Hub::with_longest`] says otherwise. A longer
 /// announcement ends the connection with [`Limit::Frame`](drywire_core::Limit::Frame)
@@ -64,8 +111,22 @@ pub enum HubEvent {
 #[derive(Clone, Copy, Debug)]
 pub struct Hub {
     framing: LengthPrefix,
+    input: Input,
+    /// We have said all we will.
+    is_silent: bool,
+}
+
+/// ```text
+///  Open ──end──▶ Ended: closes when nothing is said for a minute
+///  Absent        has no end
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Input {
+    Open,
     /// The peer has said all it will.
-    has_ended: bool,
+    Ended,
+    /// There is nobody to listen to.
+    Absent,
 }
 
 impl Hub {
@@ -79,7 +140,14 @@ impl Hub {
     /// [`Limits::output_bytes`] alone.
     #[must_use]
     pub const fn with_longest(longest: u32) -> Hub {
-        Hub { framing: LengthPrefix::u64_le(longest as usize), has_ended: false }
+        Hub { framing: LengthPrefix::u64_le(longest as usize), input: Input::Open, is_silent: false }
+    }
+
+    /// The same on a transport without an input, such as the writing end of a pipe: that it
+    /// has ended is told to nobody, and closes nothing.
+    #[must_use]
+    pub const fn without_input(self) -> Hub {
+        Hub { input: Input::Absent, ..self }
     }
 
     /// The bounds of a connection with messages of up to `longest` bytes, in and out.
@@ -88,6 +156,15 @@ impl Hub {
         let whole = longest.saturating_add(PREFIX);
         let output = if whole > Limits::DEFAULT.output_bytes { whole } else { Limits::DEFAULT.output_bytes };
         Limits { input_bytes: whole, output_bytes: output, ..Limits::DEFAULT }
+    }
+
+    /// From the peer's end on, a word of ours is what keeps the connection open.
+    fn listen_on(&self, cx: &mut Context<'_, Hub>) {
+        match (self.input, self.is_silent) {
+            (Input::Ended, true) => cx.close(),
+            (Input::Ended, false) => cx.set_timer(SILENT, cx.now() + LISTENS),
+            (Input::Open | Input::Absent, _) => {}
+        }
     }
 }
 
@@ -99,7 +176,7 @@ impl Default for Hub {
 
 impl Protocol for Hub {
     type Event = HubEvent;
-    type Command = Bytes;
+    type Command = HubCommand;
     type Error = BadMessage;
 
     const LIMITS: Limits = Hub::limits(LONGEST);
@@ -112,24 +189,40 @@ impl Protocol for Hub {
     }
 
     #[inline]
-    fn command(&mut self, message: &Bytes, cx: &mut Context<'_, Self>) -> Result<(), Stop<BadMessage>> {
-        let written = self.framing.frame(cx.writer(), |out| out.write_shared(message.clone()));
-        cx.wrote(written)?;
-        if self.has_ended {
-            cx.set_timer(SILENT, cx.now() + LISTENS);
+    fn command(&mut self, command: &HubCommand, cx: &mut Context<'_, Self>) -> Result<(), Stop<BadMessage>> {
+        match command {
+            HubCommand::Send(message) => {
+                let written = self.framing.frame(cx.writer(), |out| out.write_shared(message.clone()));
+                cx.wrote(written)?;
+                self.listen_on(cx);
+            }
+            HubCommand::End => {
+                cx.half_close();
+                self.is_silent = true;
+                self.listen_on(cx);
+            }
+            HubCommand::DisableRead => cx.disable_read(),
+            HubCommand::EnableRead => cx.enable_read(),
         }
         Ok(())
     }
 
-    fn weigh(message: &Bytes) -> usize {
-        size_of::<Bytes>() + message.len()
+    fn weigh(command: &HubCommand) -> usize {
+        let message = match command {
+            HubCommand::Send(message) => message.len(),
+            HubCommand::End | HubCommand::DisableRead | HubCommand::EnableRead => 0,
+        };
+        size_of::<HubCommand>() + message
     }
 
     fn end_of_input(&mut self, rest: &[u8], cx: &mut Context<'_, Self>) -> Result<(), Stop<BadMessage>> {
+        if self.input == Input::Absent {
+            return Ok(());
+        }
         at_an_end(rest)?;
         cx.emit(HubEvent::End)?;
-        cx.set_timer(SILENT, cx.now() + LISTENS);
-        self.has_ended = true;
+        self.input = Input::Ended;
+        self.listen_on(cx);
         Ok(())
     }
 

@@ -10,6 +10,8 @@
 
 #![no_std]
 
+extern crate alloc;
+
 mod byte_echo;
 mod dialog;
 mod hub;
@@ -17,5 +19,5 @@ mod line_echo;
 
 pub use byte_echo::ByteEcho;
 pub use dialog::{BadCommand, Dialog};
-pub use hub::{BadMessage, Hub, HubEcho, HubEvent};
+pub use hub::{BadMessage, Hub, HubCommand, HubEcho, HubEvent};
 pub use line_echo::LineEcho;

@@ -3,8 +3,9 @@
 use crate::sent::Sent;
 use crate::wire::Peer;
 use bytes::Bytes;
+use drywire_core::record::Record;
 use drywire_core::{Action, CloseReport, Connection, Limit, Read, Reason, Time, Wait, Workspace};
-use drywire_protocols::{BadMessage, Hub, HubEcho, HubEvent};
+use drywire_protocols::{BadMessage, Hub, HubCommand, HubEcho, HubEvent};
 use proptest::prelude::*;
 
 /// As it stands on the wire.
@@ -89,10 +90,10 @@ impl Talk {
     }
 
     /// `None` is the end of input.
-    fn turn(&mut self, said: Option<&[u8]>, message: Option<&'static [u8]>) {
+    fn turn(&mut self, said: Option<&[u8]>, command: Option<HubCommand>) {
         let mut live = self.connection.lend(&mut self.workspace, self.now);
-        if let Some(message) = message {
-            live.handle_command(Bytes::from_static(message)).expect("nothing waits");
+        if let Some(command) = command {
+            live.handle_command(command).expect("nothing waits");
         }
         let mut said = said;
         loop {
@@ -129,6 +130,10 @@ impl Talk {
     }
 }
 
+fn says(message: &'static [u8]) -> Option<HubCommand> {
+    Some(Bytes::from_static(message).into())
+}
+
 #[test]
 fn h9_messages_are_told_in_order_and_the_end_after_all_of_them() {
     let mut talk = Talk::new(Hub::new());
@@ -137,7 +142,7 @@ fn h9_messages_are_told_in_order_and_the_end_after_all_of_them() {
     let message = |text: &'static str| HubEvent::Message(text.into());
     assert_eq!(talk.events, [message("one"), message(""), message("three"), HubEvent::End]);
     assert!(talk.report.is_none(), "who has said all may still listen");
-    talk.turn(Some(b""), Some(b"an answer"));
+    talk.turn(Some(b""), says(b"an answer"));
     assert_eq!(talk.sent, framed(b"an answer"));
     talk.connection.lend(&mut talk.workspace, Time::ZERO).close();
     talk.turn(Some(b""), None);
@@ -150,7 +155,7 @@ fn h9_connection_whose_peer_has_ended_and_to_which_nobody_speaks_closes() {
     let mut talk = Talk::new(Hub::new());
     talk.turn(None, None);
     talk.now = Time::from_nanos(59_000_000_000);
-    talk.turn(Some(b""), Some(b"an answer"));
+    talk.turn(Some(b""), says(b"an answer"));
     talk.now = Time::from_nanos(118_000_000_000);
     talk.turn(Some(b""), None);
     assert!(talk.report.is_none(), "a minute from the last word on");
@@ -159,12 +164,64 @@ fn h9_connection_whose_peer_has_ended_and_to_which_nobody_speaks_closes() {
     assert_eq!(talk.report.expect("closed").reason, Reason::Finished);
 }
 
+#[test]
+fn h8_end_is_said_behind_all_messages_and_closes_once_both_have_ended() {
+    for we_end_first in [false, true] {
+        let mut talk = Talk::new(Hub::new());
+        talk.turn(Some(b""), says(b"all"));
+        if we_end_first {
+            talk.turn(Some(b""), Some(HubCommand::End));
+            assert!(talk.report.is_none(), "the peer may still speak");
+            talk.hears(&framed(b"more"));
+            talk.turn(None, None);
+            assert_eq!(talk.events, [HubEvent::Message("more".into()), HubEvent::End]);
+        } else {
+            talk.turn(None, None);
+            talk.turn(Some(b""), Some(HubCommand::End));
+        }
+        assert_eq!((talk.sent, talk.report.expect("closed").reason), (framed(b"all"), Reason::Finished));
+    }
+}
+
+#[test]
+fn h14_nothing_is_read_while_reading_is_disabled() {
+    let mut talk = Talk::new(Hub::new());
+    talk.turn(Some(b""), Some(HubCommand::DisableRead));
+    let mut live = talk.connection.lend(&mut talk.workspace, Time::ZERO);
+    assert_eq!(live.read_with(|_| unreachable!("nobody takes it")), Read::NotWanted);
+    drop(live);
+    talk.turn(Some(&framed(b"late")), Some(HubCommand::EnableRead));
+    assert_eq!(talk.events, [HubEvent::Message("late".into())]);
+}
+
+#[test]
+fn h2_connection_without_an_input_stays_and_is_spoken_to() {
+    let mut talk = Talk::new(Hub::new().without_input());
+    talk.turn(None, None);
+    talk.now = Time::from_nanos(3_600_000_000_000);
+    talk.turn(Some(b""), says(b"hello"));
+    assert_eq!((talk.events, talk.sent, talk.report.is_none()), (vec![], framed(b"hello"), true));
+}
+
+#[test]
+fn c3_commands_read_back_as_they_are_recorded() {
+    let sent = [Bytes::new(), Bytes::from_static(b"message")].map(HubCommand::Send);
+    for command in sent.into_iter().chain([HubCommand::End, HubCommand::DisableRead, HubCommand::EnableRead]) {
+        let mut tape = Vec::new();
+        command.record(&mut tape);
+        let rest = &mut &tape[..];
+        assert_eq!((HubCommand::replay(rest), rest.len()), (Some(command), 0));
+        assert_eq!(HubCommand::replay(&mut &tape[..tape.len() - 1]), None);
+    }
+    assert_eq!(HubCommand::replay(&mut &[4][..]), None);
+}
+
 /// Byte by byte what the table in the module's documentation says.
 #[test]
 fn h8_message_stands_behind_eight_bytes_of_length_least_first() {
     let mut talk = Talk::new(Hub::new());
-    talk.turn(Some(b""), Some(b"hello"));
-    talk.turn(Some(b""), Some(b""));
+    talk.turn(Some(b""), says(b"hello"));
+    talk.turn(Some(b""), says(b""));
     assert_eq!(talk.sent, b"\x05\0\0\0\0\0\0\0hello\0\0\0\0\0\0\0\0");
 }
 

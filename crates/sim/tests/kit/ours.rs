@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use drywire_core::framing::{Decode, Delimiter, Encode, Framing, LengthPrefix, Lines, Messages};
 use drywire_core::{Protocol, Refused, Writer};
-use drywire_protocols::{ByteEcho, Dialog, Hub, HubEcho, LineEcho};
+use drywire_protocols::{ByteEcho, Dialog, Hub, HubCommand, HubEcho, LineEcho};
 use drywire_sim::kit::Kit;
 use proptest::prelude::*;
 use proptest::test_runner::Config;
@@ -103,7 +103,8 @@ proptest! {
         let echo = || Kit::new(|| HubEcho::with_longest(300)).limits(Hub::limits(300));
         holds(&echo(), &input, &choices)?;
         let hub = Kit::new(|| Hub::with_longest(300)).limits(Hub::limits(300));
-        holds(&hub.command(|| "a message".into()).command(Bytes::new), &input, &choices)?;
+        let hub = hub.command(|| HubCommand::Send("a message".into())).command(|| Bytes::new().into());
+        holds(&hub, &input, &choices)?;
     }
 
     #[test]
