@@ -68,6 +68,6 @@ pub use net::{Clock, Connecting, Interest, Net, News, Release};
 pub use receipt::{Dropped, Outcome, Receipt};
 pub use stats::{Ended, Stats};
 pub use table::{Id, Table};
-pub use target::{ConnectError, Target};
+pub use target::{ConnectError, Target, Whom};
 pub use worker::{Rounds, Worker};
 pub use workers::{WorkerGuard, Workers};

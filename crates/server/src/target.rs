@@ -31,10 +31,18 @@ pub struct Target {
     pub(crate) within: Option<Duration>,
 }
 
+/// An address, or what is looked up to find some.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Whom {
+pub enum Whom {
+    /// An address.
     Address(Address),
-    Name { host: String, port: u16 },
+    /// A name that is looked up when it is needed, each time anew.
+    Name {
+        /// The name.
+        host: String,
+        /// The port, which names do not have.
+        port: u16,
+    },
 }
 
 /// The longest name there is, in bytes (RFC 1035 §2.3.4, as text).
@@ -46,6 +54,12 @@ impl Target {
     #[must_use]
     pub fn name(host: impl Into<String>, port: u16) -> Target {
         Whom::Name { host: host.into(), port }.into()
+    }
+
+    /// Who it is, without the deadline.
+    #[must_use]
+    pub fn whom(&self) -> &Whom {
+        &self.whom
     }
 
     /// The same, to stand within this time from now on, the look-up included:

@@ -72,9 +72,17 @@ enum Given<C> {
     Drain,
 }
 
-/// Hands over what waits next, if the connection can take it.
-/// False when there was nothing to do.
+/// Hands over all that waits and that the connection can take, so that what it makes of
+/// them goes out together. False when there was nothing to do.
 pub(super) fn feed<P: Protocol, L: Layer>(linked: &mut Option<Linked<P::Command>>, live: &mut Live<'_, P, L>) -> bool {
+    let mut any = false;
+    while feed_one(linked, live) {
+        any = true;
+    }
+    any
+}
+
+fn feed_one<P: Protocol, L: Layer>(linked: &mut Option<Linked<P::Command>>, live: &mut Live<'_, P, L>) -> bool {
     let Some(busy) = linked.as_mut().and_then(|linked| linked.busy.as_deref_mut()) else { return false };
     busy.note_handled(live.connection());
     if !busy.waiting.is_empty() {

@@ -76,6 +76,8 @@ pub struct Worker<P: Protocol, L: Layer, N: Net> {
     full_rounds: usize,
     config: Config,
     memory: Memory,
+    /// Bytes, both ways, of all turns.
+    moved: u64,
     stats: Stats,
     /// What of them all workers' sum has already.
     published: Stats,
@@ -116,6 +118,11 @@ impl<P: Protocol, L: Layer, N: Net> Worker<P, L, N> {
     /// What was counted so far. Cheap: a copy.
     pub fn stats(&self) -> Stats {
         Stats { commands_dropped: self.inbox.dropped(), ..self.stats }
+    }
+
+    /// Bytes received and sent so far, on all connections, those that are open too.
+    pub fn moved_bytes(&self) -> u64 {
+        self.moved
     }
 
     /// What all workers of the server share.
@@ -201,6 +208,7 @@ impl<P: Protocol, L: Layer, N: Net> Worker<P, L, N> {
             full_rounds: 0,
             config,
             memory: Memory::new(commons),
+            moved: 0,
             stats: Stats::default(),
             published: Stats::default(),
             refusals: LogLimiter::new(),

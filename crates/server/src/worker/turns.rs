@@ -32,7 +32,8 @@ where
             return self.come(id, application);
         }
         let may_grow = self.memory.may_grow(entry.held);
-        let sent_before = entry.connection.counters().sent;
+        let before = entry.connection.counters();
+        let mut counted = before;
         if entry.alarm <= self.now
             && let Some(stream) = entry.line.stream_mut()
         {
@@ -53,8 +54,7 @@ where
                 live.handle_writable();
             }
             if may_grow {
-                // All that can be taken, so that what they write goes out together.
-                while feed(&mut entry.linked, &mut live) {}
+                feed(&mut entry.linked, &mut live);
             } else {
                 live.flush_only();
             }
@@ -68,10 +68,13 @@ where
             drop(wire);
             drop(live);
             settle(&mut entry.linked, &entry.connection, &mut self.spare);
+            let counters = entry.connection.counters();
+            self.moved += (counters.received - counted.received) + (counters.sent - counted.sent);
+            counted = counters;
             match turn {
                 Turn::Event(event) => application.event(self, id, event),
                 Turn::Again => {
-                    let written_out = entry.is_written_out(sent_before);
+                    let written_out = entry.is_written_out(before.sent);
                     entry.settle(&mut self.memory);
                     self.make_ready(id);
                     if written_out {
@@ -82,7 +85,7 @@ where
                 Turn::Wait(mut wait) => {
                     wait.read &= !entry.ready.read;
                     let news = self.net.arm(stream, &wait);
-                    let written_out = entry.is_written_out(sent_before);
+                    let written_out = entry.is_written_out(before.sent);
                     entry.settle(&mut self.memory);
                     if news != News::default() {
                         entry.note(news);

@@ -1,0 +1,6 @@
+//! The hub on real sockets and pipes.
+
+mod bounds;
+mod ends;
+mod operations;
+mod support;
