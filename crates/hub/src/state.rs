@@ -6,13 +6,13 @@
 
 use crate::error::Error;
 use crate::input::{Closed, Input, Queue};
-use crate::number::Number;
+use crate::number::{Map, Number};
 use crate::peer::{Ends, Peer, Performed, Stage, WINDOW};
 use bytes::Bytes;
 use drywire_core::{CloseReport, Connection, Limits};
 use drywire_protocols::{BadMessage, Hub as Messages, HubEvent};
 use drywire_server::{Address, Application, Config, ConnectError, Id, Net, Notice, Worker};
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
 /// What the queues of a hub may hold.
 ///
@@ -79,8 +79,8 @@ const BUDGET_TURNS: usize = 8;
 pub struct State {
     bounds: Bounds,
     next: Number,
-    peers: HashMap<Number, Peer>,
-    numbers: HashMap<Id, Number>,
+    peers: Map<Number, Peer>,
+    numbers: Map<Id, Number>,
     input: Queue,
     input_bytes: usize,
     /// All input is as much as it may be, and was not half of that since.
@@ -103,8 +103,8 @@ impl State {
         State {
             bounds,
             next: Number::FIRST,
-            peers: HashMap::new(),
-            numbers: HashMap::new(),
+            peers: Map::default(),
+            numbers: Map::default(),
             input: Queue::default(),
             input_bytes: 0,
             is_full: false,
@@ -186,7 +186,7 @@ impl State {
         }
         peer.submit(message);
         self.output_bytes += weight;
-        self.make_due(number);
+        note_due(&mut self.due, number, peer);
         Ok(())
     }
 
@@ -377,11 +377,16 @@ impl State {
     }
 
     fn make_due(&mut self, number: Number) {
-        if let Some(peer) = self.peers.get_mut(&number)
-            && !std::mem::replace(&mut peer.is_due, true)
-        {
-            self.due.push_back(number);
+        if let Some(peer) = self.peers.get_mut(&number) {
+            note_due(&mut self.due, number, peer);
         }
+    }
+}
+
+/// Something is to be done for it in the next round.
+fn note_due(due: &mut VecDeque<Number>, number: Number, peer: &mut Peer) {
+    if !std::mem::replace(&mut peer.is_due, true) {
+        due.push_back(number);
     }
 }
 
