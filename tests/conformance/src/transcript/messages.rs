@@ -8,6 +8,9 @@ use drywire_sim::Random;
 /// What makes the [`Narrator`](super::Narrator) abort: always the last a peer says.
 pub(super) const ABORT: &[u8] = b"ABORT\n";
 
+/// The longest message of [`Speaks::Messages`], in bytes.
+pub(super) const LONGEST_MESSAGE: u32 = 4096;
+
 /// Messages for this protocol, whole ones but perhaps the last.
 pub(super) fn draw(speaks: Speaks, random: &mut Random) -> Vec<Vec<u8>> {
     let draw = match speaks {
@@ -15,6 +18,7 @@ pub(super) fn draw(speaks: Speaks, random: &mut Random) -> Vec<Vec<u8>> {
         Speaks::Lines => echo_line,
         Speaks::Dialog => request,
         Speaks::Narrator => told,
+        Speaks::Messages => framed,
     };
     let mut messages = Vec::new();
     let mut half_closed = false;
@@ -97,6 +101,23 @@ fn told(random: &mut Random) -> Vec<u8> {
     };
     line.push(b'\n');
     line
+}
+
+fn framed(random: &mut Random) -> Vec<u8> {
+    let message = match random.between(0, 59) {
+        0..=4 => Vec::new(),
+        5..=7 => filled(LONGEST_MESSAGE as usize, random),
+        8 => {
+            // Far beyond the bound; what would follow does not matter.
+            let length: u64 = random.pick(&[1 << 32, 1 << 40, 1 << 63, u64::MAX]);
+            return length.to_le_bytes().to_vec();
+        }
+        _ => {
+            let len = random.between(1, 400);
+            random.bytes(len)
+        }
+    };
+    [&(message.len() as u64).to_le_bytes()[..], &message].concat()
 }
 
 fn name(random: &mut Random) -> &'static str {

@@ -3,7 +3,7 @@
 
 use super::client::{connect, converse};
 use super::compare::{MISMATCHES_AT_MOST, Outcome, Verdict};
-use super::reference::{bytes, class, dialog, expected, lines, narrator};
+use super::reference::{bytes, class, dialog, expected, lines, messages, narrator};
 use super::script::{Script, Speaks};
 use super::{Saw, Transcript, fixture, seeds};
 use crate::subject::{Capability, Options, Running, Scene, Subject, Testable};
@@ -39,6 +39,7 @@ pub fn play<S: Subject>(seeds: Range<u64>) -> Outcome {
         Speaks::Bytes => set::<S, _>(&options, bytes),
         Speaks::Dialog => set::<S, _>(&options, dialog),
         Speaks::Narrator => set::<S, _>(&options, narrator),
+        Speaks::Messages => set::<S, _>(&options, messages),
     };
     let (stages, stops): (Vec<_>, Vec<_>) = Speaks::ALL.into_iter().map(set).unzip();
     let begun = Instant::now();

@@ -3,14 +3,14 @@
 
 use super::compare::{Outcome, Verdict};
 use super::fixture;
-use super::messages::ABORT;
+use super::messages::{ABORT, LONGEST_MESSAGE};
 use super::script::{End, Script, Speaks};
 use super::{Narrator, Saw, Transcript};
 use drywire_core::{
     Blocked, Budget, Connection, FileError, FileId, Limits, OpenFile, Opening, Protocol, Ready, Reason, SendFileError,
     Time, Transport, TransportError, Turn, Workspace, turn,
 };
-use drywire_protocols::{ByteEcho, Dialog, LineEcho};
+use drywire_protocols::{ByteEcho, Dialog, Hub, HubEcho, LineEcho};
 use std::collections::HashMap;
 use std::fmt::Debug;
 use std::ops::Range;
@@ -93,6 +93,10 @@ pub(super) fn dialog() -> Connection<Dialog> {
     Connection::new(Dialog::new()).with_limits(patient(Dialog::LIMITS))
 }
 
+pub(super) fn messages() -> Connection<HubEcho> {
+    Connection::new(HubEcho::with_longest(LONGEST_MESSAGE)).with_limits(patient(Hub::limits(LONGEST_MESSAGE)))
+}
+
 pub(super) fn narrator() -> Connection<Narrator> {
     Connection::new(Narrator::default()).with_limits(patient(Narrator::LIMITS))
 }
@@ -105,6 +109,7 @@ pub(super) fn run(speaks: Speaks, sent: &[u8], input: Input, piece: usize) -> Op
         Speaks::Bytes => ideal.run(bytes()),
         Speaks::Dialog => ideal.run(dialog()),
         Speaks::Narrator => ideal.run(narrator()),
+        Speaks::Messages => ideal.run(messages()),
     }
 }
 

@@ -34,11 +34,13 @@ pub enum Speaks {
     Dialog,
     /// [`Narrator`](super::Narrator).
     Narrator,
+    /// [`HubEcho`](drywire_protocols::HubEcho), with messages of up to 4096 bytes.
+    Messages,
 }
 
 impl Speaks {
     /// All of them.
-    pub const ALL: [Speaks; 4] = [Speaks::Lines, Speaks::Bytes, Speaks::Dialog, Speaks::Narrator];
+    pub const ALL: [Speaks; 5] = [Speaks::Lines, Speaks::Bytes, Speaks::Dialog, Speaks::Narrator, Speaks::Messages];
 }
 
 /// One step.
