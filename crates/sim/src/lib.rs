@@ -4,6 +4,7 @@
 //!   every driver runs; what is checked after every step; the shortest way to a failure.
 //! - [`kit`] checks a protocol of your own in three lines.
 //! - [`mock`] takes one connection through a script, wait by wait.
+//! - [`stage`] puts an application of your own into a network from a seed.
 //! - [`replay`] takes a recording through its protocol again.
 //!
 //! Nothing here opens a socket, reads a clock, starts a thread or draws a number
@@ -14,6 +15,7 @@ mod ledger;
 pub mod mock;
 mod random;
 pub mod replay;
+pub mod stage;
 pub mod world;
 
 pub use random::Random;
