@@ -45,6 +45,7 @@ mod net;
 mod network;
 mod peer;
 mod setup;
+mod timeline;
 mod wire;
 
 pub use net::{Open, StageNet};
@@ -111,7 +112,12 @@ impl<P: Protocol, L: Layer> Stage<P, L> {
 
     /// A number made of all that has happened.
     pub fn hash(&self) -> u64 {
-        self.network().hash
+        self.network().timeline.hash
+    }
+
+    /// The last 256 things that have happened, a line each: for the message of a test that fails.
+    pub fn timeline(&self) -> String {
+        self.network().timeline.to_string()
     }
 
     fn network(&self) -> &Network {
@@ -306,12 +312,12 @@ where
         for _ in 0..ROUNDS {
             if !self.round(application) {
                 if let Some(lost) = self.network().lost_edge() {
-                    panic!("seed {}: an edge was lost: {lost}", self.network().seed);
+                    self.fail(format_args!("an edge was lost: {lost}"));
                 }
                 return;
             }
         }
-        panic!("seed {}: {ROUNDS} rounds at {:?}, and something is ready still", self.network().seed, self.now());
+        self.fail(format_args!("{ROUNDS} rounds at {:?}, and something is ready still", self.now()))
     }
 
     /// The process stands still for so long; what happened meanwhile shows in the next round.
@@ -337,7 +343,7 @@ where
             };
             self.move_to(next);
         }
-        self.never_ends()
+        self.fail(format_args!("{STEPS} points in time, and something is to come still"))
     }
 
     /// Settles, and lets time jump from one arrival, deadline or timer to the next until there is
@@ -358,7 +364,7 @@ where
             }
             self.move_to(next);
         }
-        self.never_ends()
+        self.fail(format_args!("{STEPS} points in time, and something is to come still"))
     }
 
     /// The driver is dropped with connections open: each is rid of what the network takes at once,
@@ -369,8 +375,8 @@ where
     }
 
     #[track_caller]
-    fn never_ends(&self) -> ! {
-        panic!("seed {}: {STEPS} points in time, and something is to come still", self.network().seed)
+    fn fail(&self, what: fmt::Arguments<'_>) -> ! {
+        panic!("seed {}: {what}\n{}", self.network().seed, self.timeline())
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::peer::{Answer, Life, Line, Ours, Reads, Seen, Theirs};
 use super::setup::{Fault, Luck, Setup};
+use super::timeline::{Timeline, What};
 use drywire_core::{Time, TransportError};
 use drywire_server::{Address, Connecting, Id, News};
 use std::collections::{BTreeMap, VecDeque};
@@ -63,7 +64,7 @@ pub(super) struct Network {
     /// Names that were looked up.
     pub(super) resolved: Vec<(Id, io::Result<Vec<SocketAddr>>)>,
     gone: Option<Id>,
-    pub(super) hash: u64,
+    pub(super) timeline: Timeline,
 }
 
 impl Network {
@@ -81,15 +82,19 @@ impl Network {
             answers: BTreeMap::new(),
             resolved: Vec::new(),
             gone: None,
-            hash: seed,
+            timeline: Timeline::new(seed),
         }
     }
 
-    /// Something happened: it is part of the hash.
-    pub(super) fn event(&mut self, tag: u64, line: usize, value: u64) {
-        let word =
-            tag.wrapping_mul(0x0100_0000_01b3) ^ ((line as u64) << 40) ^ value ^ self.now.as_nanos().rotate_left(17);
-        self.hash = (self.hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
+    /// Something happened to a connection.
+    pub(super) fn event(&mut self, what: What, line: usize, number: u64) {
+        self.timeline.add(self.now, Some(line), what, number);
+    }
+
+    /// Something happened to what has this id.
+    fn note(&mut self, what: What, id: Id) {
+        let line = self.lines.iter().position(|line| line.is_open() && line.id == Some(id));
+        self.timeline.add(self.now, line, what, id.to_token() as u64);
     }
 
     // Time.
@@ -195,8 +200,8 @@ impl Network {
                 line.pending = News::default();
             }
         }
-        for (at, (id, _)) in news.iter().enumerate() {
-            self.event(1, at, id.to_token() as u64);
+        for (id, _) in &news {
+            self.note(What::Told, *id);
         }
         news
     }
@@ -211,6 +216,9 @@ impl Network {
             }
             let all = News { read: true, write: true, hang_up: true, failed: true };
             news.extend(self.gone.map(|id| (id, all)));
+            for (id, _) in &news {
+                self.note(What::Spurious, *id);
+            }
         }
         news
     }
@@ -232,7 +240,7 @@ impl Network {
         if this.life == Life::Gone {
             return self.answer_with_reset(line);
         }
-        self.event(2, line, n as u64);
+        self.event(What::Arrived, line, n as u64);
         self.edge(line, News { read: n > 0, hang_up, ..News::default() });
     }
 
@@ -243,7 +251,7 @@ impl Network {
         }
         this.theirs = Theirs::Ended;
         let hang_up = this.has_hung_up();
-        self.event(3, line, 0);
+        self.event(What::TheirEnd, line, 0);
         if hang_up {
             self.edge(line, News { read: true, hang_up, ..News::default() });
         }
@@ -260,8 +268,9 @@ impl Network {
         this.inbound.truncate(this.arrived);
         this.outbound.clear();
         this.seen.get_or_insert(Seen::Reset);
+        let left = this.landed;
         this.fault = Some(error);
-        self.event(4, line, u64::from(loses));
+        self.event(What::TheirReset, line, left as u64);
         self.edge(line, News { read: true, write: true, hang_up: true, failed: true });
     }
 
@@ -278,7 +287,7 @@ impl Network {
 
     /// The peer says this.
     pub(super) fn say(&mut self, line: usize, bytes: &[u8]) {
-        self.event(5, line, bytes.len() as u64);
+        self.event(What::Says, line, bytes.len() as u64);
         if bytes.is_empty() || self.lines[line].fault.is_some() {
             return;
         }
@@ -303,7 +312,7 @@ impl Network {
 
     /// The peer ends its direction, or resets, behind what it has said.
     pub(super) fn end_of_peer(&mut self, line: usize, resets: bool) {
-        self.event(6, line, u64::from(resets));
+        self.event(if resets { What::Resets } else { What::Ends }, line, 0);
         let at = self.arrival(line);
         self.lines[line].theirs = Theirs::Ending;
         if resets {
@@ -360,7 +369,7 @@ impl Network {
             };
         }
         if n > 0 {
-            self.event(7, line, n as u64);
+            self.event(What::Reads, line, n as u64);
         }
         if has_room {
             self.edge(line, News { write: true, ..News::default() });
@@ -372,7 +381,7 @@ impl Network {
 
     /// Our direction ends behind what was written.
     pub(super) fn end_ours(&mut self, line: usize) {
-        self.event(8, line, 0);
+        self.event(What::OurEnd, line, 0);
         if self.lines[line].ours == Ours::Open {
             self.lines[line].ours = Ours::Ended;
             self.go_out(line);
@@ -381,7 +390,7 @@ impl Network {
 
     /// Our stream is closed.
     pub(super) fn close(&mut self, line: usize, resets: bool) {
-        self.event(9, line, u64::from(resets));
+        self.event(if resets { What::Cut } else { What::Closed }, line, 0);
         let this = &mut self.lines[line];
         this.life = Life::Gone;
         this.pending = News::default();
@@ -410,7 +419,7 @@ impl Network {
     }
 
     fn arrive(&mut self, line: usize, listener: Id) {
-        self.event(10, line, 0);
+        self.event(What::Comes, line, 0);
         match self.doors.iter_mut().find(|door| door.id == listener) {
             Some(door) => {
                 door.backlog.push_back(line);
@@ -428,12 +437,12 @@ impl Network {
         }
         if self.luck.strikes(Fault::AcceptError) {
             use io::ErrorKind::{ConnectionAborted, OutOfMemory};
-            self.event(11, door, 0);
+            self.note(What::AcceptFails, self.doors[door].id);
             return Err(self.luck.random.pick(&[ConnectionAborted, OutOfMemory]).into());
         }
         let line = self.doors[door].backlog.pop_front().expect("looked at above");
         self.lines[line].life = Life::Loose;
-        self.event(12, line, 0);
+        self.event(What::Accepted, line, 0);
         Ok(line)
     }
 
@@ -448,13 +457,13 @@ impl Network {
         if self.doors.iter().any(|door| door.address == address) {
             return Err(io::ErrorKind::AddrInUse.into());
         }
-        self.event(13, 0, id.to_token() as u64);
+        self.note(What::Listens, id);
         self.doors.push(Door { id, address, backlog: VecDeque::new(), has_news: false, is_blocked: true });
         Ok(id)
     }
 
     pub(super) fn close_door(&mut self, id: Id) {
-        self.event(14, 0, id.to_token() as u64);
+        self.note(What::StopsListening, id);
         if let Some(at) = self.doors.iter().position(|door| door.id == id) {
             for line in self.doors.remove(at).backlog {
                 self.close(line, true);
@@ -464,7 +473,7 @@ impl Network {
 
     /// A stream is registered.
     pub(super) fn begin(&mut self, line: usize, id: Id) {
-        self.event(15, line, id.to_token() as u64);
+        self.event(What::Registered, line, id.to_token() as u64);
         let this = &mut self.lines[line];
         this.life = Life::Open;
         this.id = Some(id);
@@ -513,7 +522,7 @@ impl Network {
     }
 
     fn establish(&mut self, line: usize, stands: bool) {
-        self.event(16, line, u64::from(stands));
+        self.event(if stands { What::Stands } else { What::NeverStands }, line, 0);
         let this = &mut self.lines[line];
         if !stands {
             this.connecting = Connecting::Failed;
@@ -532,7 +541,7 @@ impl Network {
     /// A name is looked up.
     pub(super) fn look_up(&mut self, id: Id, name: &str) {
         let address = self.answers.get(name).and_then(|(_, address)| *address);
-        self.event(17, 0, id.to_token() as u64);
+        self.note(What::LookedUp, id);
         let at = self.soon();
         self.add(at, Coming::Resolved(id, address));
     }

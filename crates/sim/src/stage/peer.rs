@@ -28,8 +28,9 @@ impl fmt::Debug for PeerId {
 pub enum Seen {
     /// In order, behind all that was written.
     End,
-    /// By a reset: what was not heard yet is lost. Also when nobody listens, and when the
-    /// peer itself has reset.
+    /// By a reset. When the connection was cut, or its peer has reset, what was not heard yet is
+    /// lost; when it was closed before it had read all that its peer said, nothing is. Also when
+    /// nobody listens.
     Reset,
 }
 

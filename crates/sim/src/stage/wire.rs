@@ -1,7 +1,9 @@
 //! One connection's stream as the core's transport. There are no files.
 
 use super::network::Network;
+use super::peer::Theirs;
 use super::setup::Fault;
+use super::timeline::What;
 use drywire_core::{Blocked, FileError, FileId, OpenFile, Opening, SendFileError, Transport, TransportError};
 use drywire_server::{Connecting, News};
 
@@ -25,22 +27,22 @@ impl Transport for Wire<'_> {
         let exhausts = self.short_read_exhausts();
         let (network, line) = (&mut *self.network, self.line);
         if !network.lines[line].is_readable() {
-            network.event(20, line, 0);
+            network.event(What::ReadBlocks, line, 0);
             return Err(Blocked::WouldBlock);
         }
         if !network.lines[line].is_honest && network.luck.strikes(Fault::Block) {
-            network.event(21, line, 0);
+            network.event(What::ReadBlocksForNothing, line, 0);
             network.tell_again(line, News { read: true, ..News::default() });
             return Err(Blocked::WouldBlock);
         }
         let this = &mut network.lines[line];
         if this.arrived == 0 {
             if let Some(error) = this.fault {
-                network.event(22, line, 0);
+                network.event(What::ReadFails, line, 0);
                 return Err(Blocked::Failed(error));
             }
             this.end_read = true;
-            network.event(23, line, 0);
+            network.event(What::EndRead, line, 0);
             return Ok(0);
         }
         let there = this.arrived.min(slot.len());
@@ -52,7 +54,7 @@ impl Transport for Wire<'_> {
         this.landed -= n;
         this.arrived -= n;
         let is_short = this.arrived > 0 && n < slot.len();
-        network.event(24, line, n as u64);
+        network.event(What::Read, line, n as u64);
         if is_short && exhausts {
             // As though the rest had come right behind this read: an edge tells of it.
             network.edge(line, News { read: true, ..News::default() });
@@ -65,26 +67,20 @@ impl Transport for Wire<'_> {
         let (network, line) = (&mut *self.network, self.line);
         let this = &network.lines[line];
         if let Some(error) = this.fault {
-            let random = &mut network.luck.random;
-            let error = match error {
-                TransportError::Reset => random.pick(&[TransportError::Reset, TransportError::BrokenPipe]),
-                error @ (TransportError::BrokenPipe
-                | TransportError::TimedOut
-                | TransportError::Refused
-                | TransportError::Unresolved
-                | TransportError::Other(_)) => error,
-            };
-            network.event(25, line, 0);
+            // As Linux: a pipe is broken whose reader had ended before it reset.
+            let is_broken = error == TransportError::Reset && this.theirs == Theirs::Ended;
+            let error = if is_broken { TransportError::BrokenPipe } else { error };
+            network.event(What::WriteFails, line, 0);
             return Err(Blocked::Failed(error));
         }
         let room = network.luck.setup.room_bytes - this.outbound.len();
         if room == 0 || this.connecting == Connecting::Pending {
             network.lines[line].write_blocked = true;
-            network.event(26, line, 0);
+            network.event(What::WriteBlocks, line, 0);
             return Err(Blocked::WouldBlock);
         }
         if network.luck.strikes(Fault::Block) {
-            network.event(27, line, 0);
+            network.event(What::WriteBlocksForNothing, line, 0);
             network.tell_again(line, News { write: true, ..News::default() });
             return Err(Blocked::WouldBlock);
         }
@@ -96,7 +92,7 @@ impl Transport for Wire<'_> {
             left -= piece.len();
             network.lines[line].outbound.extend(piece);
         }
-        network.event(28, line, n as u64);
+        network.event(What::Written, line, n as u64);
         network.go_out(line);
         Ok(n)
     }

@@ -2,7 +2,8 @@
 
 use drywire_core::{CloseReport, Connection};
 use drywire_protocols::{BadMessage, Hub, HubCommand, HubEvent};
-use drywire_server::{Address, Application, Id, Net, Notice, Worker};
+use drywire_server::{Address, Application, Config, Id, Net, Notice, Worker};
+use drywire_sim::stage::{Setup, Stage};
 
 /// Sends each message back. `stop` shuts the server down, `close` and `abort` end their own
 /// connection, `all` goes to everybody.
@@ -54,9 +55,10 @@ impl<N: Net> Application<N, Hub> for Echo {
     }
 
     fn notice(&mut self, _: &mut Worker<Hub, (), N>, notice: Notice<'_>) {
-        match notice {
-            Notice::ConnectFailed { error, .. } => self.notices.push(error.to_string()),
-            notice => self.notices.push(format!("{notice:?}")),
+        if let Notice::ConnectFailed { error, .. } = &notice {
+            self.notices.push(error.to_string());
+        } else {
+            self.notices.push(format!("{notice:?}"));
         }
     }
 
@@ -78,4 +80,22 @@ pub(crate) fn hub() -> Connection<Hub> {
 pub(crate) fn framed(message: impl AsRef<[u8]>) -> Vec<u8> {
     let message = message.as_ref();
     [&(message.len() as u64).to_le_bytes()[..], message].concat()
+}
+
+/// A stage on which a hub listens, and its listener.
+pub(crate) fn listening(seed: u64, config: Config, setup: Setup) -> (Stage<Hub>, Id) {
+    let mut stage = Stage::set_up(seed, config, setup);
+    let listener = stage.worker().listen(&here()).expect("nobody listens there");
+    (stage, listener)
+}
+
+pub(crate) fn here() -> Address {
+    "127.0.0.1:4711".parse().expect("it is an address")
+}
+
+/// The reason in the report of the only connection that has ended.
+#[track_caller]
+pub(crate) fn only_reason(echo: &Echo) -> String {
+    let [(_, report)] = &echo.reports[..] else { panic!("{} connections have ended", echo.reports.len()) };
+    report.reason.to_string()
 }

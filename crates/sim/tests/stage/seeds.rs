@@ -1,22 +1,23 @@
 //! Many seeds: what peers hear in the end is the same in every network.
 
-use crate::echo::{Echo, framed};
+use crate::echo::{Echo, framed, listening};
 use drywire_protocols::Hub;
-use drywire_server::{Address, Config};
+use drywire_server::Config;
 use drywire_sim::Random;
 use drywire_sim::stage::{PeerId, Seen, Setup, Stage};
 
+/// How it ended, and what each peer has said.
+struct Talk {
+    stage: Stage<Hub>,
+    echo: Echo,
+    peers: Vec<(PeerId, Vec<u8>)>,
+}
+
 /// Eight peers that say a few messages each, in pieces, and end.
-fn talk(seed: u64, setup: Setup) -> (Stage<Hub>, Echo, Vec<(PeerId, Vec<u8>)>) {
-    let config = Config { events: 3, ..Config::default() };
-    let mut stage = Stage::set_up(seed, config, setup);
+fn talk(seed: u64, setup: Setup) -> Talk {
+    let (mut stage, listener) = listening(seed, Config { events: 3, ..Config::default() }, setup);
     let (mut random, mut echo) = (Random::new(seed ^ 1), Echo::default());
-    let address: Address = "127.0.0.1:4711".parse().unwrap();
-    let listener = stage.worker().listen(&address).unwrap();
-    let mut peers = Vec::new();
-    for _ in 0..8 {
-        peers.push((stage.arrives(listener), Vec::new()));
-    }
+    let mut peers: Vec<(PeerId, Vec<u8>)> = (0..8).map(|_| (stage.arrives(listener), Vec::new())).collect();
     for _ in 0..40 {
         let at = random.between(0, 7);
         let len = random.pick(&[0, 1, 255, 256, 5_000, 100_000]);
@@ -34,7 +35,7 @@ fn talk(seed: u64, setup: Setup) -> (Stage<Hub>, Echo, Vec<(PeerId, Vec<u8>)>) {
         stage.ends(*peer);
     }
     stage.run_until_quiet(&mut echo);
-    (stage, echo, peers)
+    Talk { stage, echo, peers }
 }
 
 #[test]
@@ -49,7 +50,7 @@ fn every_network_brings_everything_back() {
             4 => Setup { room_bytes: 4096, ..Setup::calm() },
             _ => rough,
         };
-        let (stage, echo, peers) = talk(seed, setup);
+        let Talk { stage, echo, peers } = talk(seed, setup);
         for (peer, said) in &peers {
             assert!(stage.heard(*peer) == &said[..], "seed {seed}, {peer}: other bytes came back");
             assert_eq!(stage.seen_end(*peer), Some(Seen::End), "seed {seed}, {peer}");
@@ -66,11 +67,11 @@ fn the_same_seed_and_calls_are_the_same_world() {
         let setup = Setup { resets: true, no_registration: true, ..Setup::rough() };
         let one = talk(seed, setup);
         let other = talk(seed, setup);
-        assert_eq!((one.0.hash(), one.0.now()), (other.0.hash(), other.0.now()), "seed {seed}");
-        for ((peer, _), (same, _)) in one.2.iter().zip(&other.2) {
-            assert!(one.0.heard(*peer) == other.0.heard(*same), "seed {seed}, {peer}");
+        assert_eq!((one.stage.hash(), one.stage.now()), (other.stage.hash(), other.stage.now()), "seed {seed}");
+        for ((peer, _), (same, _)) in one.peers.iter().zip(&other.peers) {
+            assert!(one.stage.heard(*peer) == other.stage.heard(*same), "seed {seed}, {peer}");
         }
-        hashes.push(one.0.hash());
+        hashes.push(one.stage.hash());
     }
     hashes.sort_unstable();
     hashes.dedup();
@@ -81,7 +82,7 @@ fn the_same_seed_and_calls_are_the_same_world() {
 fn peers_that_reset_take_only_their_own_with_them() {
     let (mut hurt, mut whole) = (0, 0);
     for seed in 0..200 {
-        let (stage, echo, peers) = talk(seed, Setup { resets: true, ..Setup::rough() });
+        let Talk { stage, echo, peers } = talk(seed, Setup { resets: true, ..Setup::rough() });
         for (peer, said) in &peers {
             assert!(said.starts_with(stage.heard(*peer)), "seed {seed}, {peer}: bytes were made up");
             match stage.seen_end(*peer) {
