@@ -68,7 +68,27 @@ const ROUNDS: usize = 100_000;
 /// Points in time beyond which a stage will not come to rest.
 const STEPS: usize = 1_000_000;
 
-/// A worker on a simulated network, and the peers at its other ends. See [the module](self).
+/// A worker on a simulated network, and the peers at its other ends. See [the module](self) for
+/// one with an application.
+///
+/// ```
+/// use drywire_protocols::LineEcho;
+/// use drywire_server::{Accept, Config};
+/// use drywire_sim::stage::Stage;
+/// use std::time::Duration;
+///
+/// let mut stage = Stage::new(7, Config::default());
+/// let listener = stage.worker().listen(&"127.0.0.1:25".parse()?)?;
+/// let peer = stage.arrives(listener);
+/// stage.says(peer, "hello\n");
+/// let mut echo = Accept(|| LineEcho);
+/// stage.settle(&mut echo);
+/// assert_eq!(stage.heard(peer), b"hello\n");
+/// // It says nothing more, until its idle timeout and the linger behind it are over.
+/// assert!(stage.run_until_idle(&mut echo, Duration::from_secs(3600)));
+/// assert!(stage.worker().is_empty());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// Calls that name a [`PeerId`] panic when it is another stage's.
 pub struct Stage<P: Protocol, L: Layer = ()> {
@@ -392,3 +412,6 @@ impl<P: Protocol, L: Layer> fmt::Debug for Stage<P, L> {
         f.debug_struct("Stage").field("rounds", &self.rounds).field("network", self.network()).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

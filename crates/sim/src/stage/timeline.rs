@@ -99,6 +99,11 @@ impl Timeline {
         }
         self.last.push_back((now, line, what, number));
     }
+
+    #[cfg(test)]
+    pub(super) fn has(&self, what: What) -> bool {
+        self.last.iter().any(|(_, _, happened, _)| *happened == what)
+    }
 }
 
 impl fmt::Display for Timeline {
