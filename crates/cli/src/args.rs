@@ -35,6 +35,7 @@ pub(crate) enum Command {
     Serve(Serve),
     Check(Check),
     Connect(Connect),
+    Hub(Hub),
     Sim(Sim),
     Replay(Replay),
     Trace(Trace),
@@ -198,6 +199,46 @@ pub(crate) struct Connect {
     pub(crate) idle_timeout: u32,
 }
 
+/// Sends messages to a hub, and prints those that come.
+///
+/// Each FILE is one message, in this order; without any, each line of standard input is
+/// one, without its line feed. Behind the last it ends its direction, and prints what
+/// comes until the server ends.
+///
+/// The exit status is 0 when all was sent and the server ended between two messages, or as
+/// many came as were expected.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Hub {
+    #[arg(value_name = "ADDR")]
+    #[arg(help = "The server: NAME:PORT, IP:PORT, as localhost:2525, 127.0.0.1:2525 or [::1]:2525, or unix:PATH")]
+    pub(crate) target: Target,
+    /// A message each; - is all of standard input
+    #[arg(value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// What it runs on: the protocol is the same
+    #[arg(long, value_enum, default_value_t = Driver::Mio)]
+    pub(crate) driver: Driver,
+    /// Close when all is sent and N messages have come, instead of ending our direction: for servers that drop what they owe
+    /// when their peer ends, as GAP's IOHub does
+    #[arg(long, value_name = "N")]
+    pub(crate) expect: Option<u64>,
+    /// Print the length of each message on a line before it, and nothing behind it, instead of a line feed behind it
+    #[arg(long, conflicts_with = "raw")]
+    pub(crate) lengths: bool,
+    /// Print messages with nothing between them
+    #[arg(long)]
+    pub(crate) raw: bool,
+    /// The longest message, in either direction: 4096, 64KiB, 16MiB, …, up to 1024MiB
+    #[arg(long, value_name = "BYTES", default_value = "16MiB", value_parser = longest)]
+    pub(crate) longest: u32,
+    /// Give up when the connection does not stand by then, the name's look-up included: 2s, 1min, …, or none
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
+    pub(crate) connect_timeout: Duration,
+    /// Give up when nothing moves, or the server takes nothing, for this long: 30s, 5min, …, or none
+    #[arg(long, value_name = "DURATION", default_value = "none", value_parser = idle_ms)]
+    pub(crate) idle_timeout: u32,
+}
+
 /// Breaks protocols, core and worker in simulated worlds, one for each seed.
 ///
 /// A world has a network, a disk and peers that fail on demand; what must hold is
@@ -282,6 +323,14 @@ fn record_bytes(text: &str) -> Result<u32, String> {
     match bytes(text)? {
         n if (n as usize) < Keep::LEAST => Err(format!("a recording has at least {} bytes", Keep::LEAST)),
         n => Ok(n),
+    }
+}
+
+/// Several of them may be in memory.
+fn longest(text: &str) -> Result<u32, String> {
+    match bytes(text)? {
+        n @ 1..=0x4000_0000 => Ok(n),
+        _ => Err("from 1 to 1024MiB".into()),
     }
 }
 

@@ -1,8 +1,8 @@
 //! `drywire`: serves protocols, and talks to servers, from a command line.
 //!
 //! Here: from arguments to an exit status. What can be typed is in `args`, what
-//! it does in `demo`, `serve`, `check`, `connect`, `record` and `sim`; which driver runs it in `run`, and
-//! with several workers in `crew`.
+//! it does in `demo`, `serve`, `check`, `connect`, `hub`, `record` and `sim`; which driver runs it in
+//! `run`, and with several workers in `crew`.
 //!
 //! Standard output is for data alone: the bound address, the bytes received.
 //! Everything said to a person goes to standard error.
@@ -12,6 +12,7 @@ mod check;
 mod connect;
 mod crew;
 mod demo;
+mod hub;
 mod record;
 mod relay;
 mod run;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
         }
         Command::Check(args) => check::run(&args).map_err(Box::from),
         Command::Connect(args) => connect::run(&args).map(done).map_err(Box::from),
+        Command::Hub(args) => hub::run(&args).map(done).map_err(Box::from),
         Command::Sim(args) => sim::run(&args).map_err(Box::from),
         Command::Replay(args) => record::replay::run(&args).map_err(Box::from),
         Command::Trace(args) => record::trace::run(&args).map_err(Box::from),

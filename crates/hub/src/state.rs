@@ -2,7 +2,8 @@
 //! for every driver.
 //!
 //! What its owner asks changes the queues here and nothing else; [`State::perform`] tells the
-//! connections what is due, and the worker's rounds tell this what came.
+//! connections what is due of it. The worker's rounds tell this what came, and what is due
+//! because of that it tells them at once.
 
 use crate::error::Error;
 use crate::input::{Closed, Input, Queue};
@@ -291,8 +292,9 @@ impl State {
 
 /// What its driver needs.
 impl State {
-    /// Tells the connections what is due: messages to send, reading to stop, ends. Before each
-    /// round. False when the worker had no room for something, which is tried again next time.
+    /// Tells the connections what is due: messages to send, reading to go on, ends. To be called
+    /// after calls that change something here, before the next round. False when the worker had no
+    /// room for something, which is tried again next time.
     pub fn perform<N: Net>(&mut self, worker: &mut Worker<Messages, (), N>) -> bool {
         let mut all = true;
         for _ in 0..self.due.len() {
@@ -395,7 +397,7 @@ impl<N: Net> Application<N, Messages> for State {
         self.check_room().is_ok().then(|| self.connection(Ends::Both))
     }
 
-    fn opened(&mut self, _: &mut Worker<Messages, (), N>, id: Id) {
+    fn opened(&mut self, worker: &mut Worker<Messages, (), N>, id: Id) {
         self.told += 1;
         match self.peer(id) {
             Some((number, peer)) => {
@@ -409,9 +411,10 @@ impl<N: Net> Application<N, Messages> for State {
                 self.push(number, Input::Opened);
             }
         }
+        self.perform(worker);
     }
 
-    fn event(&mut self, _: &mut Worker<Messages, (), N>, id: Id, event: HubEvent) {
+    fn event(&mut self, worker: &mut Worker<Messages, (), N>, id: Id, event: HubEvent) {
         let Some((number, peer)) = self.peer(id) else { return };
         match event {
             HubEvent::Message(message) => self.push(number, Input::Message(message)),
@@ -424,9 +427,10 @@ impl<N: Net> Application<N, Messages> for State {
                 self.make_due(number);
             }
         }
+        self.perform(worker);
     }
 
-    fn written_out(&mut self, _: &mut Worker<Messages, (), N>, id: Id) {
+    fn written_out(&mut self, worker: &mut Worker<Messages, (), N>, id: Id) {
         self.told += 1;
         let Some((number, peer)) = self.peer(id) else { return };
         let (gone, has_more) = (peer.on_written_out(), peer.has_more());
@@ -434,6 +438,7 @@ impl<N: Net> Application<N, Messages> for State {
         if has_more {
             self.make_due(number);
         }
+        self.perform(worker);
     }
 
     fn closed(&mut self, _: &mut Worker<Messages, (), N>, id: Id, report: CloseReport<BadMessage>) {
