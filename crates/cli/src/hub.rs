@@ -238,7 +238,8 @@ impl<'a> Client<'a> {
         match mem::take(&mut told.input) {
             Input::Failed(error) => return Err(error.into()),
             Input::Sent if told.have_all_come => return Ok(()),
-            Input::Unwanted if told.is_server_done => return Err(HubError::EndedEarly { target }),
+            // It is of no interest then how the connection ended: there was more to say.
+            Input::Sending | Input::Unwanted if told.is_server_done => return Err(HubError::EndedEarly { target }),
             Input::Reading | Input::Sending | Input::Sent | Input::Unwanted => {}
         }
         match reason {
