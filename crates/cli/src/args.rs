@@ -203,7 +203,8 @@ pub(crate) struct Connect {
 ///
 /// Each FILE is one message, in this order; without any, each line of standard input is
 /// one, without its line feed. Behind the last it ends its direction, and prints what
-/// comes until the server ends.
+/// comes until the server ends. When the server ends first, an input that has nothing to say for 0.3 s
+/// has said all.
 ///
 /// The exit status is 0 when all was sent and the server ended between two messages, or as
 /// many came as were expected.

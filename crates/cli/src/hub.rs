@@ -1,27 +1,26 @@
 //! `drywire hub`: messages to a hub and back, for scripts.
 //!
-//! One connection on any driver. A thread reads what there is to send, because reading may
-//! wait, and hands it over message by message; what comes is printed where it comes. What
-//! a message is read from is in `messages`.
+//! One connection on any driver; what comes is printed here, where it comes. What there is to
+//! send is read in `messages`, and handed over by a thread of its own in `feeder`, because
+//! reading may wait.
 
+mod feeder;
 mod messages;
 
 use crate::args::Hub as Args;
 use crate::run::{self, Service};
 use crate::say;
-use bytes::Bytes;
 use drywire_core::{CloseReport, Connection, Limit, Limits, Reason};
 use drywire_driver_mio::{ConnectError as NotConnected, Target};
-use drywire_protocols::{BadMessage, Hub, HubCommand, HubEvent};
-use drywire_server::{Application, Config, Handle, Id, Net, Notice, Receipt, SendError, Worker};
-use messages::{InputError, Messages};
-use std::collections::VecDeque;
+use drywire_protocols::{BadMessage, Hub, HubEvent};
+use drywire_server::{Application, Config, Id, Net, Notice, Worker};
+use feeder::{Feeder, Input, Shared, WINDOW_BYTES};
+use messages::InputError;
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::mem;
 use std::os::fd::AsFd;
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 use thiserror::Error;
@@ -52,13 +51,6 @@ pub(crate) enum HubError {
     System(#[from] io::Error),
 }
 
-/// Bytes of messages that are on their way and not taken by the transport yet; a longer
-/// message goes alone.
-const WINDOW_BYTES: u32 = 256 * 1024;
-
-/// What a message counts for beside its bytes, which may be none.
-const MESSAGE_BYTES: u32 = 64;
-
 /// Messages that may wait to be handled. A bound of the worker's, which has to have one.
 const WAITING: u32 = 1024;
 
@@ -75,9 +67,6 @@ const LONGEST_IN_MEMORY: usize = 16;
 /// The server has ended; how long there may be nothing to read before there is taken to be
 /// nothing more.
 const QUIET: Duration = Duration::from_millis(300);
-
-/// A receipt comes in any case; it may take as long as the server likes.
-const A_WHILE: Duration = Duration::from_secs(3600);
 
 /// Of standard output, in bytes.
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -113,54 +102,13 @@ struct Client<'a> {
     result: Option<Result<(), HubError>>,
 }
 
-/// What the thread that reads and the application tell each other.
-struct Shared(Mutex<Told>);
-
-#[derive(Default)]
-struct Told {
-    input: Input,
-    /// The server will say nothing more, so it is sent nothing more either.
-    is_server_done: bool,
-    /// As many messages came as were expected.
-    have_all_come: bool,
-}
-
-/// ```text
-///     a message is read           the last is handed over
-///  Reading ◀─────────▶ Sending    ┌──────────▶ Sent
-///     │   it is handed over       │ the server has ended before
-///     └───────────────┴───────────┼──────────▶ Unwanted
-///                                 └──────────▶ Failed
-/// ```
-#[derive(Default)]
-enum Input {
-    /// Waits for the next message.
-    #[default]
-    Reading,
-    /// Waits until there is room for one.
-    Sending,
-    /// Everything is handed over.
-    Sent,
-    /// There was more, and nobody to take it.
-    Unwanted,
-    Failed(InputError),
-}
-
-impl Shared {
-    /// Nothing done under it can panic half-way.
-    fn lock(&self) -> MutexGuard<'_, Told> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 impl<'a> Client<'a> {
     fn new(args: &'a Args) -> io::Result<Client<'a>> {
         // Not `Stdout`, which writes line by line.
         let out = File::from(io::stdout().as_fd().try_clone_to_owned()?);
-        let told = Told { have_all_come: args.expect == Some(0), ..Told::default() };
         Ok(Client {
             args,
-            shared: Arc::new(Shared(Mutex::new(told))),
+            shared: Shared::new(args.expect == Some(0)),
             server: None,
             out: BufWriter::with_capacity(BUFFER_BYTES, out),
             is_flush_due: false,
@@ -283,11 +231,10 @@ impl<N: Net> Application<N, Hub> for Client<'_> {
             say(format_args!("connected to {}; each line is a message, end with Ctrl-D", self.args.target));
         }
         let Some(to) = worker.handle(id) else { return };
-        let (files, longest, shared) = (self.args.files.clone(), self.args.longest, self.shared.clone());
-        let ends = self.args.expect.is_none();
-        let read = move || Feeder { to, shared, ends, on_their_way: VecDeque::new(), bytes: 0 }.run(files, longest);
+        let (files, longest) = (self.args.files.clone(), self.args.longest);
+        let feeder = Feeder::new(to, self.shared.clone(), self.args.expect.is_none());
         // Nobody waits for it: the process may end while it reads.
-        if let Err(error) = thread::Builder::new().name("input".into()).spawn(read) {
+        if let Err(error) = thread::Builder::new().name("input".into()).spawn(move || feeder.run(files, longest)) {
             self.result.get_or_insert(Err(error.into()));
             worker.abort(id);
         }
@@ -337,91 +284,6 @@ impl<N: Net> Application<N, Hub> for Client<'_> {
         }
         if self.result.is_none() {
             self.result = Some(self.verdict(report.reason));
-        }
-    }
-}
-
-/// Reads what there is to send, on a thread of its own, and hands it over.
-///
-/// Bound: a message that is read, and [`WINDOW_BYTES`] or one message on their way.
-struct Feeder {
-    to: Handle<HubCommand>,
-    shared: Arc<Shared>,
-    /// Our direction ends behind the last message.
-    ends: bool,
-    /// Oldest first, each with what it counts for.
-    on_their_way: VecDeque<(Receipt, usize)>,
-    bytes: usize,
-}
-
-impl Feeder {
-    fn run(mut self, files: Vec<PathBuf>, longest: u32) {
-        let mut messages = Messages::new(files, longest);
-        let input = loop {
-            match messages.next() {
-                Ok(Some(message)) => {
-                    if !self.hand_over(message) {
-                        break Input::Unwanted;
-                    }
-                }
-                Ok(None) => break Input::Sent,
-                Err(error) => break Input::Failed(error),
-            }
-        };
-        self.finish(input);
-    }
-
-    /// False when nobody wants it.
-    fn hand_over(&mut self, message: Bytes) -> bool {
-        let mut told = self.shared.lock();
-        if told.is_server_done {
-            return false;
-        }
-        told.input = Input::Sending;
-        drop(told);
-        let is_taken = self.send(message.len(), HubCommand::Send(message));
-        self.shared.lock().input = Input::Reading;
-        is_taken
-    }
-
-    /// Waits for room. False when the connection has ended.
-    fn send(&mut self, len: usize, mut command: HubCommand) -> bool {
-        let bytes = len + MESSAGE_BYTES as usize;
-        while self.bytes + bytes > WINDOW_BYTES as usize && self.wait_for_oldest() {}
-        loop {
-            match self.to.send_tracked(command) {
-                Ok(receipt) => {
-                    self.on_their_way.push_back((receipt, bytes));
-                    self.bytes += bytes;
-                    return true;
-                }
-                Err(SendError::Closed(_)) => return false,
-                Err(SendError::Full(refused) | SendError::TooLarge(refused)) => command = refused,
-            }
-            assert!(self.wait_for_oldest(), "there is room for the longest message when no other is on its way");
-        }
-    }
-
-    /// Until the transport has taken it, or the connection has ended. False when nothing
-    /// is on its way.
-    fn wait_for_oldest(&mut self) -> bool {
-        let Some((receipt, bytes)) = self.on_their_way.pop_front() else { return false };
-        while receipt.wait(A_WHILE).is_none() {}
-        self.bytes -= bytes;
-        true
-    }
-
-    fn finish(mut self, input: Input) {
-        let mut told = self.shared.lock();
-        let is_sent = matches!(input, Input::Sent);
-        told.input = input;
-        match (is_sent, self.ends) {
-            (true, true) => {
-                drop(told);
-                self.send(0, HubCommand::End);
-            }
-            (true, false) if !told.have_all_come => {}
-            (true, false) | (false, _) => self.to.close(),
         }
     }
 }
