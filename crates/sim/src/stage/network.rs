@@ -316,7 +316,7 @@ impl Network {
         let at = self.arrival(line);
         self.lines[line].theirs = Theirs::Ending;
         if resets {
-            self.lines[line].outbound.clear();
+            self.lines[line].reads = Reads::Only(0);
             self.lines[line].seen.get_or_insert(Seen::Reset);
         }
         self.add(at, if resets { Coming::Resets(line) } else { Coming::Ends(line) });
