@@ -68,6 +68,10 @@ const LONGEST_IN_MEMORY: usize = 16;
 /// nothing more.
 const QUIET: Duration = Duration::from_millis(300);
 
+/// Whoever expects a number of messages closes behind them, and waits so long for the server's
+/// own end, which tells that it has received all.
+const LINGER_MS: u32 = 1000;
+
 /// Of standard output, in bytes.
 const BUFFER_BYTES: usize = 64 * 1024;
 
@@ -216,7 +220,7 @@ impl<N: Net> Service<N, Hub> for Client<'_> {
 
     fn start(&mut self, worker: &mut Worker<Hub, (), N>) -> Result<(), HubError> {
         let idle_ms = self.args.idle_timeout;
-        let limits = Limits { idle_ms, stall_ms: idle_ms, ..Hub::limits(self.args.longest) };
+        let limits = Limits { idle_ms, stall_ms: idle_ms, linger_ms: LINGER_MS, ..Hub::limits(self.args.longest) };
         let connection = Connection::new(Hub::with_longest(self.args.longest)).with_limits(limits);
         worker.connect(self.target().within(self.args.connect_timeout), connection)?;
         Ok(())

@@ -5,7 +5,7 @@ use crate::talk::{Order, Talk};
 use drywire_core::layer::Layer;
 use drywire_core::record::{Ended, Entry, Reader, Record};
 use drywire_core::{Connection, Limits, Protocol, Time, Workspace};
-use drywire_protocols::{ByteEcho, Dialog, LineEcho};
+use drywire_protocols::{ByteEcho, Dialog, Hub, HubCommand, LineEcho};
 use drywire_sim::Random;
 use drywire_sim::replay::{Options, Replayed, replay};
 use std::collections::BTreeSet;
@@ -76,6 +76,42 @@ fn protocols_come_out_as_recorded_whatever_the_transport_does() {
         comes_out_again(seed, || LineEcho, small, text, no_commands::<LineEcho>);
         let text = lines(random, &["GET 900", "SIZE 4", "GET 0", "NOOP", "GET nothing", "SIZE x", "GET 40000"], 30);
         comes_out_again(seed, Dialog::new, Connection::new(Dialog::new()), text, no_commands::<Dialog>);
+    }
+}
+
+/// What a hub's owner asks of a connection now and then.
+fn messages(random: &mut Random) -> Option<HubCommand> {
+    let most = random.pick(&[0, 20, 3000]);
+    let len = random.between(0, most);
+    Some(match random.between(0, 30) {
+        0..=5 => HubCommand::Send(random.bytes(len).into()),
+        6 => HubCommand::DisableRead,
+        7 | 8 => HubCommand::EnableRead,
+        9 if random.one_in(4) => HubCommand::End,
+        _ => return None,
+    })
+}
+
+#[test]
+fn c3_hub_comes_out_as_recorded_with_all_that_its_owner_asked() {
+    fn hub() -> Hub {
+        Hub::with_longest(3000)
+    }
+    for seed in 0..300 {
+        let random = &mut Random::new(seed);
+        let mut input = Vec::new();
+        for _ in 0..random.between(1, 20) {
+            let len = random.between(0, 700);
+            input.extend((len as u64).to_le_bytes());
+            input.extend(random.bytes(len));
+        }
+        if random.one_in(4) {
+            input.extend(random.pick(&[3001, 1 << 40, u64::MAX]).to_le_bytes());
+        } else if random.one_in(4) {
+            input.truncate(input.len() - 1);
+        }
+        let connection = Connection::new(hub()).with_limits(Hub::limits(3000));
+        comes_out_again(seed, hub, connection, input, messages);
     }
 }
 
