@@ -173,6 +173,8 @@ impl Hub {
             if let Some(number) = self.state.take_opened() {
                 return Ok(number);
             }
+            // One that failed for good is gone, with a line in the log.
+            self.listeners.retain(|listener| self.driver.local_address(*listener).is_some());
             if self.listeners.is_empty() {
                 return Err(Error::NotListening);
             }
@@ -287,7 +289,7 @@ impl Hub {
     /// everything, and waits for that. The hub is of no use after it (row H6). Returns who was
     /// cut: whose output did not go out in time.
     ///
-    /// Input that was not taken before is gone.
+    /// Input that was not taken before is gone; both queues are empty then.
     ///
     /// # Errors
     /// [`Error::ShutDown`], [`Error::System`].
@@ -305,6 +307,7 @@ impl Hub {
         // Each is told with the next round.
         self.serve_out(deadline + NO_ROOM_PAUSE)?;
         self.is_shut_down = true;
+        self.state = State::new(Bounds::DEFAULT, 0);
         Ok(cut)
     }
 

@@ -176,6 +176,7 @@ fn h6_shutdown_sends_what_was_submitted_and_ends_everything() {
     assert!(is_shut_down(hub.connect(address).unwrap_err()));
     assert!(is_shut_down(hub.add_pair(None, None).unwrap_err()));
     assert!(is_shut_down(hub.shutdown().unwrap_err()));
+    assert_eq!((hub.input_queue().count(), hub.output_queue().count(), hub.connections().len()), (0, 0, 0));
     assert!(std::net::TcpStream::connect(address).is_err(), "nobody listens");
 }
 
