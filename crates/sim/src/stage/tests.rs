@@ -135,6 +135,56 @@ fn stream_that_is_closed_unread_ends_in_a_reset_behind_what_was_written() {
     }
 }
 
+#[test]
+fn what_comes_to_a_stream_that_is_gone_is_answered_with_a_reset() {
+    let mut network = network(1, Setup::calm());
+    network.lines[0].reads = Reads::Only(0);
+    assert_eq!(write(&mut network, b"answer"), Ok(6));
+    network.close(0, false);
+    network.say(0, b"more");
+    assert_eq!(run(&mut network, 0), []);
+    network.lines[0].reads = Reads::All;
+    network.go_out(0);
+    assert_eq!((&network.lines[0].heard[..], network.lines[0].seen), (&b"answer"[..], Some(Seen::Reset)));
+    network.say(0, b"and more");
+    assert_eq!(run(&mut network, 0), []);
+    assert_eq!(network.lines[0].inbound.len(), 0);
+}
+
+#[test]
+fn who_does_not_read_sees_no_end() {
+    let mut network = network(1, Setup::calm());
+    network.lines[0].reads = Reads::Only(1);
+    assert_eq!(write(&mut network, b"x"), Ok(1));
+    network.end_ours(0);
+    assert_eq!((&network.lines[0].heard[..], network.lines[0].seen), (&b"x"[..], None));
+    network.lines[0].reads = Reads::Only(1);
+    network.go_out(0);
+    assert_eq!(network.lines[0].seen, Some(Seen::End));
+}
+
+#[test]
+fn nothing_is_left_of_what_was_cut() {
+    let mut network = network(1, Setup::calm());
+    network.lines[0].reads = Reads::Only(0);
+    assert_eq!(write(&mut network, b"answer"), Ok(6));
+    network.close(0, true);
+    assert_eq!((network.lines[0].outbound.len(), network.lines[0].seen), (0, Some(Seen::Reset)));
+}
+
+#[test]
+fn late_reset_does_not_overtake_what_was_said() {
+    for seed in 0..100 {
+        let mut network = network(seed, Setup { late: true, ..Setup::calm() });
+        network.say(0, b"one");
+        network.say(0, b"two");
+        network.end_of_peer(0, true);
+        run(&mut network, 100);
+        assert_eq!(read(&mut network, 9).unwrap(), b"onetwo", "seed {seed}\n{}", network.timeline);
+        assert_eq!(read(&mut network, 9), Err(Blocked::Failed(TransportError::Reset)), "seed {seed}");
+    }
+}
+
 /// Whoever reads and writes until it would block, and again when it is told to, gets all
 /// and is rid of all, in every network.
 #[test]

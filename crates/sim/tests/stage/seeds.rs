@@ -42,12 +42,13 @@ fn talk(seed: u64, setup: Setup) -> Talk {
 fn every_network_brings_everything_back() {
     for seed in 0..300 {
         let rough = Setup::rough();
-        let setup = match seed % 6 {
+        let setup = match seed % 7 {
             0 => Setup::calm(),
             1 => Setup { cuts: true, ..Setup::calm() },
             2 => Setup { short_reads_exhaust: false, ..rough },
             3 => Setup { room_bytes: 100, ..rough },
             4 => Setup { room_bytes: 4096, ..Setup::calm() },
+            5 => Setup { room_bytes: 1 << 20, ..rough },
             _ => rough,
         };
         let Talk { stage, echo, peers } = talk(seed, setup);
