@@ -1,5 +1,5 @@
 //! One connection as the network has it: two pipes, and the peer at their end. What
-//! moves them is in `network`.
+//! moves them is in `traffic`.
 
 use drywire_core::{Time, TransportError, Wait};
 use drywire_server::{Address, Connecting, Id, News};
