@@ -136,6 +136,17 @@ fn stream_that_is_closed_unread_ends_in_a_reset_behind_what_was_written() {
 }
 
 #[test]
+fn peer_that_has_ended_and_resets_breaks_the_pipe() {
+    let mut network = network(1, Setup::calm());
+    network.end_of_peer(0, false);
+    assert_eq!(run(&mut network, 0), [END]);
+    network.end_of_peer(0, true);
+    assert_eq!(read(&mut network, 9).unwrap(), b"", "the reset is under way");
+    run(&mut network, 0);
+    assert_eq!(write(&mut network, b"more"), Err(Blocked::Failed(TransportError::BrokenPipe)));
+}
+
+#[test]
 fn what_comes_to_a_stream_that_is_gone_is_answered_with_a_reset() {
     let mut network = network(1, Setup::calm());
     network.lines[0].reads = Reads::Only(0);
