@@ -1,4 +1,4 @@
-//! A stage for an [`Application`] of one's own: peers that do what a test says, a network
+//! A stage for an [`Application`](drywire_server::Application) of one's own: peers that do what a test says, a network
 //! that does what a seed says, and the worker that every driver runs between the two.
 //!
 //! ```
