@@ -13,7 +13,7 @@ use std::rc::Rc;
 /// The network of a [`Stage`](super::Stage), as its worker has it.
 ///
 /// It has no files: every name is not found. It watches no descriptors of others:
-/// [`Worker::add_source`](drywire_server::Worker) and its like fail with
+/// [`Worker::register`](drywire_server::Worker::register) fails with
 /// [`Unsupported`](io::ErrorKind::Unsupported).
 #[derive(Debug)]
 pub struct StageNet {
