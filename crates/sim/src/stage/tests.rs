@@ -196,6 +196,18 @@ fn late_reset_does_not_overtake_what_was_said() {
     }
 }
 
+/// Room that nobody is told of would be an edge that was lost.
+#[test]
+fn late_reset_leaves_no_room_before_it_arrives() {
+    let mut network = network(1, Setup { room_bytes: 4, ..Setup::calm() });
+    network.lines[0].reads = Reads::Only(0);
+    assert_eq!(write(&mut network, b"full"), Ok(4));
+    network.end_of_peer(0, true);
+    assert_eq!(write(&mut network, b"more"), Err(Blocked::WouldBlock));
+    let all = News { read: true, write: true, hang_up: true, failed: true };
+    assert_eq!(run(&mut network, 0), [all]);
+}
+
 /// Whoever reads and writes until it would block, and again when it is told to, gets all
 /// and is rid of all, in every network.
 #[test]

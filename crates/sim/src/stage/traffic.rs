@@ -107,7 +107,8 @@ impl Network {
             self.lines[line].theirs = Theirs::Ending;
         }
         if resets {
-            self.lines[line].outbound.clear();
+            // What it has not heard goes when the reset arrives: until then it fills the network.
+            self.lines[line].reads = Reads::Only(0);
             self.lines[line].seen.get_or_insert(Seen::Reset);
         }
         self.add(at, if resets { Coming::Resets(line) } else { Coming::Ends(line) });
