@@ -68,3 +68,12 @@ pub enum Error {
     #[error("the system refuses: {0}")]
     System(#[from] io::Error),
 }
+
+impl Error {
+    /// The connection is not there any more, whether its end was taken or not: nothing is wrong
+    /// with whoever asked.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        matches!(self, Error::Unknown(_) | Error::Closed(_))
+    }
+}

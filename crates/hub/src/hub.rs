@@ -193,7 +193,8 @@ impl Hub {
         self.state.close(number)
     }
 
-    /// Ends a connection with the next [`Hub::do_io`]; what was not sent is dropped.
+    /// Ends a connection with the next [`Hub::do_io`]; what was not sent is dropped, and what came
+    /// of it and was not taken. Its end is still told.
     ///
     /// # Errors
     /// As [`Hub::close`].

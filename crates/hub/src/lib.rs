@@ -60,7 +60,9 @@ mod number;
 mod peer;
 mod state;
 
+pub use drywire_core::Reason;
 pub use drywire_driver_mio::{Address, Config, ConnectError, Descriptor, Stream, Target};
+pub use drywire_protocols::BadMessage;
 pub use error::Error;
 pub use hub::{Block, Hub};
 pub use input::{Closed, Input};

@@ -200,12 +200,20 @@ impl State {
         self.end(number, Stage::Closing)
     }
 
-    /// Ends a connection; what was submitted to it and has not gone out is dropped.
+    /// Ends a connection; what was submitted to it and has not gone out is dropped, and so is
+    /// what came of it and was not taken. Its end is still told.
     ///
     /// # Errors
     /// [`Error::Unknown`].
     pub fn abort(&mut self, number: Number) -> Result<(), Error> {
-        self.end(number, Stage::Aborting)
+        self.end(number, Stage::Aborting)?;
+        while let Some(input) = self.pop(number) {
+            if let Input::Closed(closed) = input {
+                self.push(number, Input::Closed(closed));
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// The oldest input of any connection (row H9).
@@ -221,23 +229,14 @@ impl State {
     /// [`Error::Unknown`]. The end of a connection is the last that is taken of it; from then on
     /// it is unknown.
     pub fn take_input_of(&mut self, number: Number) -> Result<Option<Input>, Error> {
-        let Some(peer) = self.peers.get_mut(&number) else { return Err(Error::Unknown(number)) };
-        let Some(input) = self.input.pop(&mut peer.row) else { return Ok(None) };
-        let weight = input.weight();
-        peer.input_bytes -= weight;
-        self.input_bytes -= weight;
-        if peer.is_full && peer.input_bytes <= self.bounds.input_bytes / 2 {
-            peer.is_full = false;
-            self.steer(number);
+        if !self.peers.contains_key(&number) {
+            return Err(Error::Unknown(number));
         }
-        if self.is_full && self.input_bytes <= self.bounds.all_input_bytes / 2 {
-            self.is_full = false;
-            self.steer_all();
-        }
-        if matches!(input, Input::Closed(_)) {
+        let input = self.pop(number);
+        if matches!(input, Some(Input::Closed(_))) {
             self.peers.remove(&number);
         }
-        Ok(Some(input))
+        Ok(input)
     }
 
     /// A connection that came by a socket we listen on, and of which nothing was taken yet.
@@ -345,6 +344,23 @@ impl State {
         self.peers.get_mut(&number).map(|peer| (number, peer))
     }
 
+    fn pop(&mut self, number: Number) -> Option<Input> {
+        let peer = self.peers.get_mut(&number)?;
+        let input = self.input.pop(&mut peer.row)?;
+        let weight = input.weight();
+        peer.input_bytes -= weight;
+        self.input_bytes -= weight;
+        if peer.is_full && peer.input_bytes <= self.bounds.input_bytes / 2 {
+            peer.is_full = false;
+            self.steer(number);
+        }
+        if self.is_full && self.input_bytes <= self.bounds.all_input_bytes / 2 {
+            self.is_full = false;
+            self.steer_all();
+        }
+        Some(input)
+    }
+
     fn push(&mut self, number: Number, input: Input) {
         let Some(peer) = self.peers.get_mut(&number) else { return };
         let weight = input.weight();
@@ -416,6 +432,9 @@ impl<N: Net> Application<N, Messages> for State {
 
     fn event(&mut self, worker: &mut Worker<Messages, (), N>, id: Id, event: HubEvent) {
         let Some((number, peer)) = self.peer(id) else { return };
+        if peer.stage == Stage::Aborting {
+            return;
+        }
         match event {
             HubEvent::Message(message) => self.push(number, Input::Message(message)),
             HubEvent::End => {

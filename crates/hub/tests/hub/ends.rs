@@ -111,3 +111,26 @@ fn h14_messages_of_every_size_cross_both_ways() {
     let mut peer = reading.join().unwrap();
     assert_eq!(received(&mut peer), []);
 }
+
+#[test]
+fn h3_abort_drops_what_came_and_was_not_taken_and_the_end_is_told() {
+    let (mut hub, address) = server();
+    let (mut peer, number) = stranger(&mut hub, address);
+    peer.write_all(&framed(b"refused").repeat(3)).unwrap();
+    assert_eq!(next_message(&mut hub), (number, b"refused".to_vec()));
+    peer.write_all(&framed(b"later").repeat(3)).unwrap();
+    hub.abort(number).unwrap();
+    assert!(hub.submit(number, "late").unwrap_err().is_gone());
+    assert_eq!(next_end(&mut hub), (number, drywire_hub::Closed { reason: Reason::Aborted, ..end_of(45, 0) }));
+    assert!(hub.submit(number, "later").unwrap_err().is_gone());
+
+    // One that has ended already.
+    let (mut peer, number) = stranger(&mut hub, address);
+    peer.write_all(&[&framed(b"before")[..], &[1; 8]].concat()).unwrap();
+    peer.shutdown(Shutdown::Write).unwrap();
+    while !hub.input_queue().any(|(_, input)| matches!(input, Input::Closed(_))) {
+        hub.do_io(Block::AtMost(std::time::Duration::from_millis(10))).unwrap();
+    }
+    hub.abort(number).unwrap();
+    assert_eq!(next_end(&mut hub).1.reason, Reason::Limit(Limit::Frame(16 << 20)));
+}
