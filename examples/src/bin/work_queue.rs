@@ -20,8 +20,7 @@
 //! so has done it in vain: somebody does it again. What must not happen twice needs a mark of
 //! its own, where it happens.
 
-use drywire_core::Reason;
-use drywire_hub::{Address, Block, Error as HubError, Hub, Input, Number, Target};
+use drywire_hub::{Address, Block, Hub, Input, Number, Reason, Target};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashSet, VecDeque};
@@ -183,7 +182,7 @@ impl Queue {
                     self.waiting.pop_front();
                 }
                 // It was cut off before it asked: the next one is to have it.
-                Err(HubError::Closed(_)) => {}
+                Err(error) if error.is_gone() => {}
                 Err(_) => self.refuse(hub, worker, "it asks and never reads")?,
             }
         }

@@ -23,8 +23,7 @@
 
 mod pickle;
 
-use drywire_core::Reason;
-use drywire_hub::{Address, Block, Error as HubError, Hub, Input, Number, Target};
+use drywire_hub::{Address, Block, Hub, Input, Number, Reason, Target};
 use pickle::{BadPickle, Value};
 use std::collections::HashSet;
 use std::io::{self, Write};
@@ -120,7 +119,7 @@ fn give(hub: &mut Hub, number: Number, points: &mut Points, chunk: usize) -> Res
     match hub.submit(number, message) {
         Ok(()) => return Ok(()),
         // It asked, and sent bad points before that.
-        Err(HubError::Closed(_)) => {}
+        Err(error) if error.is_gone() => {}
         // It asks and never reads, or the points are too long for one message.
         Err(error) => {
             warn(&error.to_string());
