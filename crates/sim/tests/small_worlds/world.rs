@@ -237,8 +237,10 @@ impl<'w> World<'w> {
         }
         self.news = false;
         let idle = Duration::from_millis(LIMITS.idle_ms.into());
+        // A drain whose last words find no room waits like everything else.
+        let drain_waits = self.model.drained && self.conn.held_bytes() >= LIMITS.output_bytes as usize;
         self.model.idled |= self.now >= self.moved_at + idle
-            && self.model.is_going_on()
+            && (self.model.is_going_on() || drain_waits)
             && self.wire.incoming.is_empty()
             && !(self.wait.write && self.wire.room > 0);
         let before = (self.wire.incoming.len(), self.wire.taken.len());
