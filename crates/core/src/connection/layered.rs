@@ -90,12 +90,12 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
         Ok(n)
     }
 
-    /// Lets plain bytes out that a layer holds back. False when none came.
+    /// Lets plain bytes out that a layer holds back. False when nothing came.
     pub(super) fn receive_held(&mut self) -> bool {
         !L::TRANSPARENT && self.conn.layer.is_holding() && self.receive(&[])
     }
 
-    /// True when plain bytes came out, or the layer failed.
+    /// True when plain bytes came out, or the peer's end, or the layer failed.
     fn receive(&mut self, received: &[u8]) -> bool {
         self.merge_carry();
         let room = (self.conn.limits.input_bytes as usize).saturating_sub(self.workspace.scratch.unread().len());
@@ -119,9 +119,12 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
             conn.needs_more = false;
             conn.io.unheard_since = Time::NEVER;
         }
-        let moved = !plain.is_empty() || result.is_err();
+        let ends = result.is_ok() && conn.layer.has_ended() && !conn.layer.is_holding();
+        let moved = !plain.is_empty() || result.is_err() || ends;
         if let Err(error) = result {
             self.layer_failed(error);
+        } else if ends {
+            self.on_input_end();
         }
         moved
     }

@@ -170,6 +170,11 @@ impl<P: Protocol, L: Layer> Connection<P, L> {
         &self.protocol
     }
 
+    /// The layer, to look at.
+    pub fn layer(&self) -> &L {
+        &self.layer
+    }
+
     /// The bounds of this connection.
     pub fn limits(&self) -> &Limits {
         &self.limits

@@ -59,7 +59,7 @@ impl<P: Protocol, L: Layer> Connection<P, L> {
         if L::TRANSPARENT {
             return;
         }
-        let (holding, owing) = (self.layer.is_holding(), self.layer.is_owing());
+        let (holding, owing, ended) = (self.layer.is_holding(), self.layer.is_owing(), self.layer.has_ended());
         let Some(tape) = &mut self.tape else { return };
         let Called { kind, error, taken, crc, wire } = called;
         let call = LayerCall {
@@ -71,6 +71,7 @@ impl<P: Protocol, L: Layer> Connection<P, L> {
             error: error.map(|error| (Text::front_of(error.layer), Text::front_of(error.reason))),
             holding,
             owing,
+            ended,
         };
         tape.recorder.on_layer(call, plain);
     }

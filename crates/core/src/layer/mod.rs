@@ -43,6 +43,13 @@ pub trait Layer {
         false
     }
 
+    /// The peer's end came inside of what was received: behind the plain bytes that were put
+    /// out, nothing follows. The connection then calls [`Layer::receive_end`], as if the
+    /// transport had ended, once nothing is held back, and receives nothing more.
+    fn has_ended(&self) -> bool {
+        false
+    }
+
     /// Takes bytes from the front of `plain` and puts their encoding into `wire`.
     /// Returns how many it took; 0 means "not before I have received more".
     ///
@@ -65,7 +72,7 @@ pub trait Layer {
         Ok(())
     }
 
-    /// The transport ended its direction.
+    /// The transport ended its direction, or [`Layer::has_ended`].
     ///
     /// # Errors
     /// When that was not a clean end, for instance in the middle of a record.

@@ -79,6 +79,10 @@ impl<Outer: Layer, Inner: Layer> Layer for Stack<Outer, Inner> {
         self.outer.is_holding() || self.inner.is_holding()
     }
 
+    fn has_ended(&self) -> bool {
+        self.outer.has_ended() || self.inner.has_ended()
+    }
+
     fn send(&mut self, plain: &[u8], wire: &mut Sink<'_>) -> Result<usize, LayerError> {
         // The outer layer is not ready yet: what it did not take must not grow.
         self.push_down(wire)?;
@@ -99,6 +103,10 @@ impl<Outer: Layer, Inner: Layer> Layer for Stack<Outer, Inner> {
     }
 
     fn receive_end(&mut self) -> Result<(), LayerError> {
+        if self.inner.has_ended() {
+            // Whatever the outer layer would add is nobody's.
+            return self.inner.receive_end();
+        }
         self.outer.receive_end().and(self.inner.receive_end())
     }
 

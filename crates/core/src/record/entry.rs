@@ -277,6 +277,8 @@ pub struct LayerCall<'a> {
     pub holding: bool,
     /// [`Layer::is_owing`](crate::layer::Layer::is_owing) afterwards.
     pub owing: bool,
+    /// [`Layer::has_ended`](crate::layer::Layer::has_ended) afterwards.
+    pub ended: bool,
 }
 
 /// The calls of [`Layer`](crate::layer::Layer).
@@ -353,9 +355,9 @@ impl Text<'_> {
 impl LayerCall<'_> {
     fn into_owned(self) -> LayerCall<'static> {
         let owned = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
-        let LayerCall { kind, taken, crc, plain, wire, error, holding, owing } = self;
+        let LayerCall { kind, taken, crc, plain, wire, error, holding, owing, ended } = self;
         let error = error.map(|(layer, reason)| (owned(layer), owned(reason)));
-        LayerCall { kind, taken, crc, plain, wire, error, holding, owing }
+        LayerCall { kind, taken, crc, plain, wire, error, holding, owing, ended }
     }
 }
 

@@ -112,6 +112,9 @@ impl fmt::Display for LayerCall<'_> {
         if self.owing {
             f.write_str("; owes bytes")?;
         }
+        if self.ended {
+            f.write_str("; the peer has ended")?;
+        }
         Ok(())
     }
 }

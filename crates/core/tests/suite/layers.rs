@@ -243,3 +243,24 @@ fn i2_answers_of_a_layer_are_bounded() {
     rig.settle();
     assert_eq!(rig.net.taken.len(), 7 + 1000 * 200 * 10);
 }
+
+/// TLS's close_notify with the transport left open: the peer waits for our end.
+#[test]
+fn end_inside_of_a_layer_is_the_end_of_input() {
+    let mut rig = Rig::on(Connection::with_layer(Script::default(), Records::default()));
+    rig.feed([&record(b"echo\n")[..], &[0]].concat());
+    assert!(rig.conn.has_peer_ended(), "though the transport is open");
+    assert!(decoded(&rig.net.taken).ends_with(b"rest 0\n"), "the protocol was told");
+    assert_eq!(rig.report().reason, Reason::Finished, "and nobody waits for the transport's end");
+}
+
+/// What a layer holds back comes before its end.
+#[test]
+fn end_inside_of_a_layer_waits_for_what_is_held_back() {
+    let limits = Limits { input_bytes: 10, ..Script::LIMITS };
+    let mut rig = Rig::on(Connection::with_layer(Script::default(), Records::default()).with_limits(limits));
+    rig.feed([&record(b"one\ntwo\nthree\nfour\nfive\n")[..], &[0]].concat());
+    let said = decoded(&rig.net.taken);
+    assert!(said.ends_with(b"five[4]\nrest 0\n"), "{}", said.escape_ascii());
+    assert_eq!(rig.report().counters.discarded, 0);
+}

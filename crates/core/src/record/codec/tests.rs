@@ -68,8 +68,8 @@ fn all() -> Vec<Entry<'static>> {
         .into_iter()
         .chain([(LayerCallKind::Send, Some((Cow::Borrowed("tls"), Cow::Borrowed("bad record"))))])
     {
-        let (holding, owing) = (error.is_some(), error.is_none());
-        all.push(Entry::Layer(LayerCall { kind, taken: 1, crc: 2, plain: 3, wire: 4, error, holding, owing }));
+        let (holding, owing, ended) = (error.is_some(), error.is_none(), kind == LayerCallKind::Receive);
+        all.push(Entry::Layer(LayerCall { kind, taken: 1, crc: 2, plain: 3, wire: 4, error, holding, owing, ended }));
     }
     all
 }
@@ -99,8 +99,18 @@ fn no_entry_is_longer_than_the_longest() {
     let most = Text { front: long.as_str().into(), len: u32::MAX, crc: 0 };
     let counters = Counters { received: u64::MAX, sent: u64::MAX, discarded: u64::MAX, unsent: u64::MAX };
     let error = Some((long.as_str().into(), long.as_str().into()));
-    let (holding, owing, m) = (true, true, u32::MAX);
-    let call = LayerCall { kind: LayerCallKind::Open, taken: m, crc: m, plain: m, wire: m, error, holding, owing };
+    let (yes, m) = (true, u32::MAX);
+    let call = LayerCall {
+        kind: LayerCallKind::Open,
+        taken: m,
+        crc: m,
+        plain: m,
+        wire: m,
+        error,
+        holding: yes,
+        owing: yes,
+        ended: yes,
+    };
     let report = Entry::Report { kind: ReasonKind::Peer, text: most, counters };
     for entry in [Entry::Layer(call), report] {
         let mut bytes = Vec::new();

@@ -106,6 +106,10 @@ impl Layer for Records {
         Ok(())
     }
 
+    fn has_ended(&self) -> bool {
+        self.ended
+    }
+
     fn is_holding(&self) -> bool {
         !self.held.0.is_empty()
     }

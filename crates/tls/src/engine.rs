@@ -1,0 +1,92 @@
+//! What a TLS engine has to do for the layer, and rustls doing it. The next rustls drops in here.
+
+use rustls::{Connection, Error};
+use std::io::{BufRead, Write};
+
+/// One side of one TLS connection, bytes to bytes. Nothing here waits.
+pub(crate) trait Engine {
+    /// Takes bytes of the wire from the front of `input`, not all of them at once, and makes
+    /// plain ones of them as far as records are whole. How many; 0 behind the peer's end.
+    ///
+    /// Called only while [`Engine::plain`] is empty.
+    fn receive(&mut self, input: &[u8]) -> Result<usize, Error>;
+
+    /// The next plain bytes that were received.
+    fn plain(&mut self) -> &[u8];
+
+    /// So many of them were taken.
+    fn took(&mut self, n: usize);
+
+    /// Encrypts bytes from the front of `plain`; how many.
+    fn send(&mut self, plain: &[u8]) -> usize;
+
+    /// Ends our direction.
+    fn end(&mut self);
+
+    /// Moves all that is to be sent behind `wire`.
+    fn put_out(&mut self, wire: &mut Vec<u8>);
+
+    /// The handshake is not through.
+    fn is_handshaking(&self) -> bool;
+
+    /// The peer has said that nothing follows.
+    fn has_ended(&self) -> bool;
+}
+
+pub(crate) struct Rustls {
+    pub(crate) connection: Connection,
+    has_ended: bool,
+}
+
+impl Rustls {
+    pub(crate) fn new(connection: impl Into<Connection>) -> Rustls {
+        let mut connection = connection.into();
+        // The layer hands over only what can be sent at once, and takes out all there is.
+        connection.set_buffer_limit(None);
+        Rustls { connection, has_ended: false }
+    }
+}
+
+impl Engine for Rustls {
+    fn receive(&mut self, input: &[u8]) -> Result<usize, Error> {
+        let mut rest = input;
+        let n = match self.connection.read_tls(&mut rest) {
+            Ok(n) => n,
+            Err(error) => return Err(Error::General(error.to_string())),
+        };
+        let state = self.connection.process_new_packets()?;
+        self.has_ended |= state.peer_has_closed();
+        Ok(n)
+    }
+
+    fn plain(&mut self) -> &[u8] {
+        // No bytes are an error to it, of which the kind says why; that is known here.
+        self.connection.reader().into_first_chunk().unwrap_or(&[])
+    }
+
+    fn took(&mut self, n: usize) {
+        self.connection.reader().consume(n);
+    }
+
+    fn send(&mut self, plain: &[u8]) -> usize {
+        self.connection.writer().write(plain).expect("it goes into memory")
+    }
+
+    fn end(&mut self) {
+        self.connection.send_close_notify();
+    }
+
+    fn put_out(&mut self, wire: &mut Vec<u8>) {
+        while self.connection.wants_write() {
+            self.connection.write_tls(wire).expect("it goes into memory");
+        }
+    }
+
+    fn is_handshaking(&self) -> bool {
+        self.connection.is_handshaking()
+    }
+
+    fn has_ended(&self) -> bool {
+        self.has_ended
+    }
+}

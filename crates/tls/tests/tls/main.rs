@@ -1,0 +1,6 @@
+//! TLS between two ends in memory: every byte of the wire goes through the test's hands.
+
+mod ends;
+mod handshake;
+mod strangers;
+mod support;
