@@ -2,6 +2,7 @@
 
 use crate::args::Driver;
 use drywire_core::Protocol;
+use drywire_core::layer::Layer;
 use drywire_driver_mio::{Mio, StartError};
 use drywire_server::{Address, Application, Config, Net, Worker, Workers};
 use std::fmt;
@@ -13,15 +14,15 @@ type Tokio = drywire_driver_tokio::Net;
 type Smol = drywire_driver_smol::Net;
 
 /// What a server is beside its configuration.
-pub(crate) trait Crew<P: Protocol> {
+pub(crate) trait Crew<P: Protocol, L: Layer> {
     /// What each worker has.
-    type Application: Application<Mio, P> + Application<Tokio, P> + Application<Smol, P> + Send + 'static;
+    type Application: Application<Mio, P, L> + Application<Tokio, P, L> + Application<Smol, P, L> + Send + 'static;
     type Error: From<StartError> + From<io::Error>;
 
     /// It listens, and serves nobody yet. `first` is one of its workers.
     fn start<N: Net>(
         &mut self,
-        first: &mut Worker<P, (), N>,
+        first: &mut Worker<P, L, N>,
         addresses: &[Address],
         workers: Workers<P::Command>,
     ) -> Result<(), Self::Error>;
@@ -30,10 +31,11 @@ pub(crate) trait Crew<P: Protocol> {
 }
 
 /// Runs a server until it is shut down, and gives its applications back.
-pub(crate) fn run<P, C>(driver: Driver, config: Config, crew: &mut C) -> Result<Vec<C::Application>, C::Error>
+pub(crate) fn run<P, L, C>(driver: Driver, config: Config, crew: &mut C) -> Result<Vec<C::Application>, C::Error>
 where
     P: Protocol<Event: Send, Command: Send, Error: fmt::Display + Send> + Send + 'static,
-    C: Crew<P>,
+    L: Layer + Send + 'static,
+    C: Crew<P, L>,
 {
     match driver {
         Driver::Mio => {
@@ -48,10 +50,11 @@ where
 }
 
 /// With one worker on this thread alone.
-fn on_tokio<P, C>(config: Config, crew: &mut C) -> Result<Vec<C::Application>, C::Error>
+fn on_tokio<P, L, C>(config: Config, crew: &mut C) -> Result<Vec<C::Application>, C::Error>
 where
     P: Protocol<Event: Send, Command: Send, Error: fmt::Display + Send> + Send + 'static,
-    C: Crew<P>,
+    L: Layer + Send + 'static,
+    C: Crew<P, L>,
 {
     let mut runtime = match config.workers {
         1 => tokio::runtime::Builder::new_current_thread(),
@@ -73,10 +76,11 @@ where
 }
 
 /// A thread for each worker but the first; async-io itself polls on one of them.
-fn on_smol<P, C>(config: Config, crew: &mut C) -> Result<Vec<C::Application>, C::Error>
+fn on_smol<P, L, C>(config: Config, crew: &mut C) -> Result<Vec<C::Application>, C::Error>
 where
     P: Protocol<Event: Send, Command: Send, Error: fmt::Display + Send> + Send + 'static,
-    C: Crew<P>,
+    L: Layer + Send + 'static,
+    C: Crew<P, L>,
 {
     let mut server = drywire_driver_smol::Server::bind(config)?;
     let (addresses, workers) = (server.addresses(), server.workers());

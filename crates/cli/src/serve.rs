@@ -5,6 +5,7 @@ use crate::check::{self, FileError};
 use crate::crew::{self, Crew};
 use crate::record::{Recorder, Recording, ShelfError};
 use crate::{say, signals};
+use drywire_core::layer::Layer;
 use drywire_core::record::Record;
 use drywire_core::{Connection, Limits};
 use drywire_driver_mio::StartError;
@@ -12,6 +13,7 @@ use drywire_protocols::{ByteEcho, Dialog, HubEcho, LineEcho};
 use drywire_server::{
     Address, Application, Config, DrainReport, Id, Interest, Net, Notice, SourceEvent, Worker, Workers,
 };
+use drywire_tls::{Identity, Server as TlsServer, TlsError};
 use std::fmt;
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -35,6 +37,8 @@ pub(crate) enum ServeError {
     Output(io::Error),
     #[error("{0}")]
     Record(#[from] ShelfError),
+    #[error("{0}")]
+    Tls(#[from] TlsError),
     #[error("the listening socket failed: {0}")]
     Listener(String),
     #[error("{0}")]
@@ -62,11 +66,41 @@ where
     P: Recorded,
     F: Fn() -> P + Clone + Send + 'static,
 {
+    match tls(args, &config)? {
+        None => serve_over(args, config, protocol, || (), try_it),
+        // What can be wrong with a server was found when it was made.
+        Some(tls) => serve_over(args, config, protocol, move || tls.accept().expect("it was set up"), try_it),
+    }
+}
+
+/// Over this layer.
+fn serve_over<P, L, F, M>(args: &Serve, config: Config, protocol: F, layer: M, try_it: &str) -> Result<(), ServeError>
+where
+    P: Recorded,
+    L: Layer + Send + 'static,
+    F: Fn() -> P + Clone + Send + 'static,
+    M: Fn() -> L + Clone + Send + 'static,
+{
     let recorder = Recorder::new(args, config.root.as_deref())?;
     let all = Arc::new(All { drain_timeout: config.drain_timeout, ..All::default() });
-    let mut site = Site { protocol, limits: limits::<P>(args), recorder, all, try_it };
+    let mut site = Site { protocol, layer, limits: limits::<P>(args), recorder, all, try_it };
     let result = crew::run(args.driver, config, &mut site);
     site.finish(result)
+}
+
+/// What is spoken below the protocol, if anything is.
+fn tls(args: &Serve, config: &Config) -> Result<Option<TlsServer>, ServeError> {
+    let identity = if args.tls_self_signed {
+        say(format_args!(
+            "TLS with a certificate that was made just now and that nobody vouches for: for development only"
+        ));
+        Identity::self_signed(&["localhost", "127.0.0.1", "::1"])?
+    } else if let (Some(cert), Some(key)) = (&config.tls.cert, &config.tls.key) {
+        Identity::from_pem_files(cert, key)?
+    } else {
+        return Ok(None);
+    };
+    Ok(Some(TlsServer::new(identity)?))
 }
 
 /// What the file says, and what was typed counts instead.
@@ -83,6 +117,9 @@ fn settings(args: &Serve) -> Result<Config, ServeError> {
     }
     if let Some(workers) = args.workers {
         config.workers = workers.into();
+    }
+    if args.tls_cert.is_some() {
+        (config.tls.cert, config.tls.key) = (args.tls_cert.clone(), args.tls_key.clone());
     }
     if let Some(timeout) = args.drain_timeout {
         config.drain_timeout = timeout;
@@ -129,8 +166,9 @@ impl<P> Recorded for P where
 }
 
 /// The server as a whole.
-struct Site<'a, F, C> {
+struct Site<'a, F, M, C> {
     protocol: F,
+    layer: M,
     limits: Limits,
     recorder: Recorder,
     all: Arc<All<C>>,
@@ -185,18 +223,20 @@ impl<C> All<C> {
     }
 }
 
-impl<P, F> Crew<P> for Site<'_, F, P::Command>
+impl<P, L, F, M> Crew<P, L> for Site<'_, F, M, P::Command>
 where
     P: Recorded,
+    L: Layer + Send + 'static,
     F: Fn() -> P + Clone + Send + 'static,
+    M: Fn() -> L + Clone + Send + 'static,
 {
-    type Application = Server<F, P::Command>;
+    type Application = Server<F, M, P::Command>;
     type Error = ServeError;
 
     /// Catches signals, and says where it listens.
     fn start<N: Net>(
         &mut self,
-        first: &mut Worker<P, (), N>,
+        first: &mut Worker<P, L, N>,
         addresses: &[Address],
         workers: Workers<P::Command>,
     ) -> Result<(), ServeError> {
@@ -204,15 +244,22 @@ where
         first.register(signals::catch()?, Interest::READABLE, None)?;
         let _ = self.all.workers.set(workers);
         print_addresses(addresses).map_err(ServeError::Output)?;
-        if let Some(address) = addresses.first() {
-            say(format_args!("try it:  {} connect {address}   then type  {}", program(), self.try_it));
+        match addresses.first() {
+            Some(Address::Tcp(address)) if !L::TRANSPARENT => {
+                say(format_args!("try it:  openssl s_client -quiet -connect {address}   then type  {}", self.try_it));
+            }
+            Some(address) => {
+                say(format_args!("try it:  {} connect {address}   then type  {}", program(), self.try_it));
+            }
+            None => {}
         }
         Ok(())
     }
 
-    fn application(&mut self) -> Server<F, P::Command> {
+    fn application(&mut self) -> Server<F, M, P::Command> {
         Server {
             protocol: self.protocol.clone(),
+            layer: self.layer.clone(),
             limits: self.limits,
             recording: self.recorder.recording(),
             all: self.all.clone(),
@@ -221,9 +268,9 @@ where
     }
 }
 
-impl<F, C> Site<'_, F, C> {
+impl<F, M, C> Site<'_, F, M, C> {
     /// The workers have gone, and all connections with them.
-    fn finish(self, result: Result<Vec<Server<F, C>>, ServeError>) -> Result<(), ServeError> {
+    fn finish(self, result: Result<Vec<Server<F, M, C>>, ServeError>) -> Result<(), ServeError> {
         // Each worker holds an end of the recorder, which waits for all of them.
         let drained: Result<Vec<DrainReport>, ServeError> =
             result.map(|workers| workers.into_iter().filter_map(|worker| worker.drained).collect());
@@ -243,8 +290,9 @@ impl<F, C> Site<'_, F, C> {
 }
 
 /// One worker's part of it.
-struct Server<F, C> {
+struct Server<F, M, C> {
     protocol: F,
+    layer: M,
     limits: Limits,
     recording: Recording,
     all: Arc<All<C>>,
@@ -252,29 +300,31 @@ struct Server<F, C> {
     drained: Option<DrainReport>,
 }
 
-impl<N, P, F> Application<N, P> for Server<F, P::Command>
+impl<N, P, L, F, M> Application<N, P, L> for Server<F, M, P::Command>
 where
     N: Net,
     P: Recorded,
+    L: Layer,
     F: Fn() -> P,
+    M: Fn() -> L,
 {
-    fn accept(&mut self, _: &mut Worker<P, (), N>, _: Id, peer: &Address) -> Option<Connection<P>> {
-        let connection = Connection::new((self.protocol)()).with_limits(self.limits);
+    fn accept(&mut self, _: &mut Worker<P, L, N>, _: Id, peer: &Address) -> Option<Connection<P, L>> {
+        let connection = Connection::with_layer((self.protocol)(), (self.layer)()).with_limits(self.limits);
         Some(self.recording.record(connection, peer))
     }
 
-    fn stopped(&mut self, worker: &mut Worker<P, (), N>) {
+    fn stopped(&mut self, worker: &mut Worker<P, L, N>) {
         self.drained = worker.drain_report().cloned();
     }
 
-    fn source(&mut self, worker: &mut Worker<P, (), N>, id: Id, _: SourceEvent) {
+    fn source(&mut self, worker: &mut Worker<P, L, N>, id: Id, _: SourceEvent) {
         match worker.source(id).map_or(0, signals::take) {
             0 => {}
             signals => self.all.on_signals(signals, worker.commons().connections()),
         }
     }
 
-    fn notice(&mut self, _: &mut Worker<P, (), N>, notice: Notice<'_>) {
+    fn notice(&mut self, _: &mut Worker<P, L, N>, notice: Notice<'_>) {
         if let Notice::ListenerFailed { error, .. } = notice {
             self.all.on_failed(error);
         }

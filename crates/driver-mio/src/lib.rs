@@ -37,7 +37,7 @@ pub use drywire_server::{
     Accept, Address, AddressError, Application, Commons, Config, ConfigError, ConfigErrors, ConnectError, Cut,
     DrainReport, Dropped, Ended, Group, Handle, Id, Inspection, Interest, Listen, Notice, OnPanic, Outcome,
     ParseAddressError, ParseListenError, PortReuse, Quiet, Receipt, Refusal, SendError, Sent, ServerHandle, Slow,
-    SourceEvent, Standing, Stats, SystemCalls, Target, Timeouts, WorkerGuard, WorkerInspection, Workers,
+    SourceEvent, Standing, Stats, SystemCalls, Target, Timeouts, TlsFiles, WorkerGuard, WorkerInspection, Workers,
     least_memory_bytes,
 };
 pub use drywire_unix::{ListenError, StartError};

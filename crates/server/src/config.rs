@@ -51,6 +51,9 @@ pub struct Config {
     pub root: Option<PathBuf>,
     /// What is added to the bounds of connections that are accepted.
     pub timeouts: Timeouts,
+    /// The certificate that peers are shown. For whoever makes the connections: a worker knows
+    /// nothing of TLS, `drywire_tls::Server` makes layers from it.
+    pub tls: TlsFiles,
     /// Connections that may be open at once, in all workers, whoever opened them: FAULTS 25.
     pub max_connections: usize,
     /// Connections from one address that may be open at once, in all workers: FAULTS 26.
@@ -95,6 +98,7 @@ impl Default for Config {
             no_delay: true,
             root: None,
             timeouts: Timeouts::default(),
+            tls: TlsFiles::default(),
             max_connections: 65_536,
             max_connections_per_address: 16_384,
             refusal: String::new(),
@@ -111,6 +115,15 @@ impl Default for Config {
             system_calls: SystemCalls::default(),
         }
     }
+}
+
+/// A certificate and its private key, as files in PEM. Both, or neither: then connections are plain.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate, and behind it those that vouch for it.
+    pub cert: Option<PathBuf>,
+    /// Its private key, not encrypted.
+    pub key: Option<PathBuf>,
 }
 
 /// How long a peer that connected to us may take. Each is the operator's word: what is

@@ -56,6 +56,7 @@ pub use application::{Accept, Application, Notice, Quiet, SourceEvent, Watch};
 pub use commons::Commons;
 pub use config::{
     Config, ConfigError, ConfigErrors, Listen, OnPanic, ParseListenError, PortReuse, Position, SystemCalls, Timeouts,
+    TlsFiles,
 };
 pub use drain::{Cut, Drain, DrainReport, DrainStep, Request};
 pub use escape::{Escaped, escaped};

@@ -2,6 +2,7 @@
 
 use super::shelf::{Shelf, ShelfError, Slot};
 use crate::args::Serve;
+use drywire_core::layer::Layer;
 use drywire_core::record::{Keep, Mask, Record, Tape};
 use drywire_core::{Connection, Protocol};
 use drywire_server::Address;
@@ -65,9 +66,10 @@ impl Recorder {
 
 impl Recording {
     /// The same connection, recorded.
-    pub(crate) fn record<P>(&self, connection: Connection<P>, peer: &Address) -> Connection<P>
+    pub(crate) fn record<P, L>(&self, connection: Connection<P, L>, peer: &Address) -> Connection<P, L>
     where
         P: Protocol<Event: fmt::Debug, Command: Record, Error: fmt::Debug>,
+        L: Layer,
     {
         let Some(to) = &self.to else { return connection };
         let note = format!(

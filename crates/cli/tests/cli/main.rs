@@ -14,5 +14,6 @@ mod simulating;
 mod stopping;
 mod support;
 mod tapes;
+mod tls;
 mod tracing;
 mod usage;

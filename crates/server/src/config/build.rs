@@ -1,6 +1,6 @@
 //! A method for each setting, so that a configuration reads as one sentence.
 
-use super::{Config, Listen, OnPanic, PortReuse, SystemCalls, Timeouts};
+use super::{Config, Listen, OnPanic, PortReuse, SystemCalls, Timeouts, TlsFiles};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -43,6 +43,7 @@ settings! {
     no_delay: bool,
     root: PathBuf,
     timeouts: Timeouts,
+    tls: TlsFiles,
     max_connections: usize,
     max_connections_per_address: usize,
     refusal: impl Into<String>,

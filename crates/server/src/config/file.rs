@@ -41,7 +41,7 @@ struct Section {
 }
 
 /// Every key there is.
-const SECTIONS: [Section; 3] = [
+const SECTIONS: [Section; 4] = [
     Section {
         name: "",
         keys: &[
@@ -78,6 +78,7 @@ const SECTIONS: [Section; 3] = [
             key!("close", timeouts.close, timeout()),
         ],
     },
+    Section { name: "tls", keys: &[key!("cert", tls.cert, path()), key!("key", tls.key, path())] },
     Section {
         name: "system-calls",
         keys: &[key!("openat2", system_calls.openat2, flag()), key!("sendfile", system_calls.sendfile, flag())],

@@ -1,6 +1,6 @@
 //! What settings may be, and in words what is wrong with those that may not.
 
-use super::{Config, Listen, Timeouts};
+use super::{Config, Listen, Timeouts, TlsFiles};
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
@@ -110,6 +110,12 @@ impl Config {
         found.at_least_one("events", self.events);
         found.at_least_one("budget-bytes", self.budget_bytes);
         found.check_timeouts(&self.timeouts);
+        let TlsFiles { cert, key } = &self.tls;
+        let other = if cert.is_some() { "tls.cert" } else { "tls.key" };
+        found.check(other, cert.is_some() == key.is_some(), || {
+            let missing = if cert.is_some() { "key" } else { "cert" };
+            format!("without tls.{missing}; a certificate and its key go together")
+        });
         found.check_places(&self.listen);
         if found.0.is_empty() { Ok(()) } else { Err(ConfigErrors(found.0)) }
     }

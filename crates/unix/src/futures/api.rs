@@ -12,8 +12,8 @@ macro_rules! driver_on {
             Accept, Address, AddressError, Application, Commons, Config, ConfigError, ConfigErrors, ConnectError, Cut,
             DrainReport, Dropped, Ended, Group, Handle, Id, Inspection, Interest, Listen, ListenError, Notice, OnPanic,
             Outcome, ParseAddressError, ParseListenError, PortReuse, Quiet, Receipt, Refusal, SendError, Sent,
-            ServerHandle, Slow, SourceEvent, Standing, StartError, Stats, SystemCalls, Target, Timeouts, WorkerGuard,
-            WorkerInspection, Workers, least_memory_bytes,
+            ServerHandle, Slow, SourceEvent, Standing, StartError, Stats, SystemCalls, Target, Timeouts, TlsFiles,
+            WorkerGuard, WorkerInspection, Workers, least_memory_bytes,
         };
 
         /// Sockets, descriptors and files on this runtime: what an application for this
@@ -139,8 +139,8 @@ pub use drywire_server::{
     Accept, Address, AddressError, Application, Commons, Config, ConfigError, ConfigErrors, ConnectError, Cut,
     DrainReport, Dropped, Ended, Group, Handle, Id, Inspection, Interest, Listen, Notice, OnPanic, Outcome,
     ParseAddressError, ParseListenError, PortReuse, Quiet, Receipt, Refusal, SendError, Sent, ServerHandle, Slow,
-    SourceEvent, Standing, Stats, SystemCalls, Target, Timeouts, Worker, WorkerGuard, WorkerInspection, Workers,
-    least_memory_bytes,
+    SourceEvent, Standing, Stats, SystemCalls, Target, Timeouts, TlsFiles, Worker, WorkerGuard, WorkerInspection,
+    Workers, least_memory_bytes,
 };
 pub use std::os::fd::OwnedFd;
 pub use std::os::unix::net as std_unix;

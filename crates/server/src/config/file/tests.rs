@@ -1,5 +1,5 @@
 use super::*;
-use crate::config::{Listen, OnPanic, PortReuse, SystemCalls, Timeouts};
+use crate::config::{Listen, OnPanic, PortReuse, SystemCalls, Timeouts, TlsFiles};
 use proptest::prelude::*;
 use std::time::Duration;
 
@@ -46,6 +46,7 @@ fn w5_every_field_can_be_said_in_the_file_and_reads_back() {
             min_rate: Some(0),
             close: Some(Duration::from_secs(9)),
         },
+        tls: TlsFiles { cert: Some("/etc/cert.pem".into()), key: Some("/etc/key.pem".into()) },
         max_connections: 5,
         max_connections_per_address: 4,
         memory_bytes: 12_345_678,
@@ -123,6 +124,7 @@ fn values_of_the_wrong_kind_say_what_would_be_right() {
         ("tick = \"0s\"", "1:8: tick: would never end; for no tick write none"),
         ("tick = \"5 apples\"", "1:8: tick: "),
         ("drain-timeout = true", "1:17: drain-timeout: this is true or false; write a duration, as \"30s\""),
+        ("[tls]\ncert = \"/c\"", "2:8: tls.cert: without tls.key; a certificate and its key go together"),
         ("root = \"\"", "1:8: root: this is no path; write \"/srv/files\""),
         ("listen = \"127.0.0.1:1\"", "1:10: listen: this is no list; write [\"127.0.0.1:2525\"]"),
         ("listen = [{ mode = \"0660\" }]", "1:11: listen[0]: there is no address here; write { address ="),

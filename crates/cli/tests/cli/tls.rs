@@ -1,0 +1,141 @@
+//! `drywire serve` over TLS, and peers that have it from others (W8; FAULTS 74, 75, 80).
+
+use crate::support::{Program, Server, bounded, drywire, installed, noise, read_to_end};
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+crate::support::on_every_driver!(
+    w8_python_has_its_files_and_its_ends_over_tls,
+    w8_openssl_talks_to_a_protocol_that_knows_nothing_of_it,
+    fault_80_who_speaks_plainly_gets_an_alert_and_the_close,
+    fault_75_stream_that_is_cut_is_logged_as_cut,
+);
+
+/// A directory with a certificate, its key, and a file.
+struct Place(tempfile::TempDir);
+
+impl Place {
+    fn new() -> Place {
+        let place = Place(tempfile::tempdir().unwrap());
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
+        std::fs::write(place.path("cert.pem"), made.cert.pem()).unwrap();
+        std::fs::write(place.path("key.pem"), made.signing_key.serialize_pem()).unwrap();
+        std::fs::write(place.path("big"), noise(3_000_000)).unwrap();
+        place
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn serve(&self, protocol: &str, driver: &str) -> Server {
+        let [cert, key] = ["cert.pem", "key.pem"].map(|name| text(&self.path(name)));
+        let mut args = vec![protocol, "--driver", driver, "--tls-cert", &cert, "--tls-key", &key];
+        let root = text(self.0.path());
+        if protocol == "dialog" {
+            args.extend(["--root", &root]);
+        }
+        Server::start(&args)
+    }
+}
+
+fn text(path: &Path) -> String {
+    path.to_str().unwrap().to_owned()
+}
+
+fn w8_python_has_its_files_and_its_ends_over_tls(driver: &str) {
+    let Some(python) = installed(&["python3"], "python3", "to talk to") else { return };
+    let place = Place::new();
+    let server = place.serve("dialog", driver);
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cli/tls/peer.py");
+    let mut python = Command::new(python);
+    python.args([script, &server.address]).args(["cert.pem", "big"].map(|name| place.path(name)));
+    python.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut python = Program::start(&mut python);
+    let stdout = python.stdout();
+    let said = bounded("the talk", move || read_to_end(stdout));
+    python.exits_with(0);
+    assert!(said.starts_with(b"same TLSv1.3"), "{}", said.escape_ascii());
+}
+
+fn w8_openssl_talks_to_a_protocol_that_knows_nothing_of_it(driver: &str) {
+    let Some(openssl) = installed(&["openssl"], "openssl", "to talk to") else { return };
+    let place = Place::new();
+    let server = place.serve("line-echo", driver);
+    for version in ["-tls1_2", "-tls1_3"] {
+        let mut client = Command::new(&openssl);
+        client.args(["s_client", "-quiet", version, "-verify_return_error", "-connect", &server.address, "-CAfile"]);
+        client.arg(place.path("cert.pem"));
+        client.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut client = Program::start(&mut client);
+        client.stdin().write_all(b"hello\nquit\n").unwrap();
+        let stdout = client.stdout();
+        let said = bounded("the echo", move || read_to_end(stdout));
+        assert_eq!(said, b"hello\nquit\n", "{version}");
+        client.wait();
+    }
+}
+
+fn fault_80_who_speaks_plainly_gets_an_alert_and_the_close(driver: &str) {
+    let server = Place::new().serve("line-echo", driver);
+    let mut peer = server.connect();
+    peer.write_all(b"hello\nquit\n").unwrap();
+    let mut said = Vec::new();
+    peer.read_to_end(&mut said).unwrap();
+    assert_eq!((said[0], said.len()), (21, 7), "an alert, and no line: {}", said.escape_ascii());
+}
+
+fn fault_75_stream_that_is_cut_is_logged_as_cut(driver: &str) {
+    let place = Place::new();
+    let [cert, key] = ["cert.pem", "key.pem"].map(|name| text(&place.path(name)));
+    let mut server = drywire(&["serve", "line-echo", "--listen", "127.0.0.1:0", "--driver", driver, "--log", "debug"]);
+    let server = Server::start_command(server.args(["--tls-cert", &cert, "--tls-key", &key]));
+    let peer = server.connect();
+    peer.shutdown(Shutdown::Write).unwrap();
+    read_to_end(&peer);
+    server.program.stderr.wait_for("the stream ended during the handshake");
+}
+
+#[test]
+fn w8_certificate_of_the_moment_is_said_loudly() {
+    let server = Server::start(&["line-echo", "--tls-self-signed"]);
+    server.program.stderr.wait_for("nobody vouches for");
+    server.program.stderr.wait_for("openssl s_client");
+}
+
+#[test]
+fn w8_settings_that_cannot_be_used_are_said_in_words() {
+    let place = Place::new();
+    let other = Place::new();
+    let [cert, key] = ["cert.pem", "key.pem"].map(|name| text(&place.path(name)));
+    let foreign = text(&other.path("key.pem"));
+    for (args, code, words) in [
+        (&["--tls-cert", &cert][..], 2, "--tls-key"),
+        (&["--tls-cert", "/nowhere", "--tls-key", &key], 1, "cannot read /nowhere"),
+        (&["--tls-cert", &key, "--tls-key", &key], 1, "has no certificate"),
+        (&["--tls-cert", &cert, "--tls-key", &cert], 1, "has no private key"),
+        (&["--tls-cert", &cert, "--tls-key", &foreign], 1, "issued together"),
+    ] {
+        let mut server = drywire(&["serve", "line-echo", "--listen", "127.0.0.1:0"]);
+        let said = Program::start(server.args(args)).exits_with(code);
+        assert!(said.contains(words), "{args:?}: {said}");
+    }
+}
+
+#[test]
+fn w8_configuration_names_the_certificate() {
+    let place = Place::new();
+    let [cert, key] = ["cert.pem", "key.pem"].map(|name| text(&place.path(name)));
+    let config = place.path("drywire.toml");
+    std::fs::write(&config, format!("listen = [\"127.0.0.1:0\"]\n[tls]\ncert = \"{cert}\"\nkey = \"{key}\"\n"))
+        .unwrap();
+    let mut server = drywire(&["serve", "line-echo", "--config"]);
+    let server = Server::start_command(server.arg(&config));
+    let mut peer = server.connect();
+    peer.write_all(b"hello\n").unwrap();
+    let mut first = [0];
+    peer.read_exact(&mut first).unwrap();
+    assert_eq!(first, [21], "an alert: it speaks TLS");
+}
