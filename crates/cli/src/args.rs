@@ -96,7 +96,7 @@ pub(crate) struct Serve {
     /// The directory that dialog serves files from [default: the current directory]
     #[arg(long, value_name = "DIR")]
     pub(crate) root: Option<PathBuf>,
-    /// Speak TLS, and show this certificate (PEM; those that vouch for it behind it)
+    /// Speak TLS, and show this certificate (PEM; those that vouch for it behind it); SIGHUP reads it again
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     pub(crate) tls_cert: Option<PathBuf>,
     /// Its private key (PEM, not encrypted)

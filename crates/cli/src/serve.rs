@@ -66,15 +66,22 @@ where
     P: Recorded,
     F: Fn() -> P + Clone + Send + 'static,
 {
-    match tls(args, &config)? {
-        None => serve_over(args, config, protocol, || (), try_it),
-        // What can be wrong with a server was found when it was made.
-        Some(tls) => serve_over(args, config, protocol, move || tls.accept().expect("it was set up"), try_it),
-    }
+    let Some((tls, reload)) = tls(args, &config)? else {
+        return serve_over(args, config, protocol, || (), None, try_it);
+    };
+    // What can be wrong with a server was found when it was made.
+    serve_over(args, config, protocol, move || tls.accept().expect("it was set up"), reload, try_it)
 }
 
 /// Over this layer.
-fn serve_over<P, L, F, M>(args: &Serve, config: Config, protocol: F, layer: M, try_it: &str) -> Result<(), ServeError>
+fn serve_over<P, L, F, M>(
+    args: &Serve,
+    config: Config,
+    protocol: F,
+    layer: M,
+    reload: Option<Reload>,
+    try_it: &str,
+) -> Result<(), ServeError>
 where
     P: Recorded,
     L: Layer + Send + 'static,
@@ -82,25 +89,29 @@ where
     M: Fn() -> L + Clone + Send + 'static,
 {
     let recorder = Recorder::new(args, config.root.as_deref())?;
-    let all = Arc::new(All { drain_timeout: config.drain_timeout, ..All::default() });
+    let all = Arc::new(All { drain_timeout: config.drain_timeout, reload, ..All::default() });
     let mut site = Site { protocol, layer, limits: limits::<P>(args), recorder, all, try_it };
     let result = crew::run(args.driver, config, &mut site);
     site.finish(result)
 }
 
-/// What is spoken below the protocol, if anything is.
-fn tls(args: &Serve, config: &Config) -> Result<Option<TlsServer>, ServeError> {
-    let identity = if args.tls_self_signed {
+/// Reads the certificate again, and shows it from then on.
+type Reload = Box<dyn Fn() -> Result<(), TlsError> + Send + Sync>;
+
+/// What is spoken below the protocol, if anything is, and how it is renewed.
+fn tls(args: &Serve, config: &Config) -> Result<Option<(TlsServer, Option<Reload>)>, ServeError> {
+    if args.tls_self_signed {
         say(format_args!(
             "TLS with a certificate that was made just now and that nobody vouches for: for development only"
         ));
-        Identity::self_signed(&["localhost", "127.0.0.1", "::1"])?
-    } else if let (Some(cert), Some(key)) = (&config.tls.cert, &config.tls.key) {
-        Identity::from_pem_files(cert, key)?
-    } else {
-        return Ok(None);
-    };
-    Ok(Some(TlsServer::new(identity)?))
+        let identity = Identity::self_signed(&["localhost", "127.0.0.1", "::1"])?;
+        return Ok(Some((TlsServer::new(identity)?, None)));
+    }
+    let (Some(cert), Some(key)) = (config.tls.cert.clone(), config.tls.key.clone()) else { return Ok(None) };
+    let server = TlsServer::new(Identity::from_pem_files(&cert, &key)?)?;
+    let shown = server.clone();
+    let reload = move || shown.reload(Identity::from_pem_files(&cert, &key)?);
+    Ok(Some((server, Some(Box::new(reload)))))
 }
 
 /// What the file says, and what was typed counts instead.
@@ -182,6 +193,9 @@ struct All<C> {
     is_stopping: AtomicBool,
     /// There is nothing left to listen on: why.
     failed: OnceLock<String>,
+    reload: Option<Reload>,
+    /// The descriptor that says SIGHUP.
+    hang_up: OnceLock<Id>,
 }
 
 impl<C> Default for All<C> {
@@ -191,6 +205,8 @@ impl<C> Default for All<C> {
             workers: OnceLock::new(),
             is_stopping: AtomicBool::new(false),
             failed: OnceLock::new(),
+            reload: None,
+            hang_up: OnceLock::new(),
         }
     }
 }
@@ -214,6 +230,15 @@ impl<C> All<C> {
             say(format_args!("stopping; {} may finish{within}, a second signal stops now", connections(open)));
         }
         self.workers().shutdown();
+    }
+
+    /// Bad news leaves everything as it was.
+    fn on_hang_up(&self) {
+        match self.reload.as_ref().map(|reload| reload()) {
+            Some(Ok(())) => say(format_args!("the certificate was read again")),
+            Some(Err(error)) => say(format_args!("the certificate stays as it was: {error}")),
+            None => {}
+        }
     }
 
     fn on_failed(&self, error: &io::Error) {
@@ -242,6 +267,10 @@ where
     ) -> Result<(), ServeError> {
         // Before the addresses are printed: whoever reads them may send a signal next.
         first.register(signals::catch()?, Interest::READABLE, None)?;
+        if self.all.reload.is_some() {
+            let hang_up = first.register(signals::catch_hang_up()?, Interest::READABLE, None)?;
+            let _ = self.all.hang_up.set(hang_up);
+        }
         let _ = self.all.workers.set(workers);
         print_addresses(addresses).map_err(ServeError::Output)?;
         match addresses.first() {
@@ -320,6 +349,7 @@ where
     fn source(&mut self, worker: &mut Worker<P, L, N>, id: Id, _: SourceEvent) {
         match worker.source(id).map_or(0, signals::take) {
             0 => {}
+            _ if self.all.hang_up.get() == Some(&id) => self.all.on_hang_up(),
             signals => self.all.on_signals(signals, worker.commons().connections()),
         }
     }

@@ -1,18 +1,28 @@
-//! SIGINT and SIGTERM as a descriptor that becomes readable, to be registered
+//! SIGINT and SIGTERM, and SIGHUP where that means something, as a descriptor that becomes readable, to be registered
 //! beside the connections (row A10). What a signal means is not decided here.
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::low_level::pipe;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
-/// From now on a signal is a byte to read here, and nothing else.
+/// From now on SIGINT and SIGTERM are a byte to read here, and nothing else.
 pub(crate) fn catch() -> io::Result<OwnedFd> {
+    catch_all(&[SIGINT, SIGTERM])
+}
+
+/// The same for SIGHUP.
+pub(crate) fn catch_hang_up() -> io::Result<OwnedFd> {
+    catch_all(&[SIGHUP])
+}
+
+fn catch_all(signals: &[i32]) -> io::Result<OwnedFd> {
     let (ours, handlers) = UnixStream::pair()?;
     ours.set_nonblocking(true)?;
-    pipe::register(SIGINT, handlers.try_clone()?)?;
-    pipe::register(SIGTERM, handlers)?;
+    for signal in signals {
+        pipe::register(*signal, handlers.try_clone()?)?;
+    }
     Ok(ours.into())
 }
 

@@ -1,6 +1,9 @@
 //! `drywire serve` over TLS, and peers that have it from others (W8; FAULTS 74, 75, 80).
 
 use crate::support::{Program, Server, bounded, drywire, installed, noise, read_to_end};
+use drywire_core::layer::{Layer, Sink};
+use drywire_tls::{Client, Identity, RootCertStore};
+use rustix::process::Signal;
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::path::{Path, PathBuf};
@@ -96,6 +99,47 @@ fn fault_75_stream_that_is_cut_is_logged_as_cut(driver: &str) {
     peer.shutdown(Shutdown::Write).unwrap();
     read_to_end(&peer);
     server.program.stderr.wait_for("the stream ended during the handshake");
+}
+
+/// Whether the server shows the certificate of this place: a client that trusts nobody else gets
+/// through a handshake.
+fn is_shown(server: &Server, place: &Place) -> bool {
+    let identity = Identity::from_pem_files(place.path("cert.pem"), place.path("key.pem")).unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(identity.certificates()[0].clone()).unwrap();
+    let mut tls = Client::new(roots).unwrap().connect("localhost").unwrap();
+    let (mut peer, mut wire, mut plain) = (server.connect(), Vec::new(), Vec::new());
+    tls.open(&mut Sink::unbounded(&mut wire)).unwrap();
+    let mut slot = [0; 4096];
+    while tls.is_handshaking() {
+        peer.write_all(&std::mem::take(&mut wire)).unwrap();
+        let n = peer.read(&mut slot).unwrap();
+        let received = tls.receive(&slot[..n], &mut Sink::unbounded(&mut plain), &mut Sink::unbounded(&mut wire));
+        if n == 0 || received.is_err() {
+            return false;
+        }
+    }
+    true
+}
+
+#[test]
+fn w8_hang_up_reads_the_certificate_again_and_a_bad_one_changes_nothing() {
+    let (place, before, next) = (Place::new(), Place::new(), Place::new());
+    let copy = |from: &Place, name: &str| std::fs::copy(from.path(name), place.path(name)).unwrap();
+    copy(&before, "cert.pem");
+    copy(&before, "key.pem");
+    let server = place.serve("line-echo", "mio");
+    assert!(is_shown(&server, &before) && !is_shown(&server, &next));
+    // Half a renewal: the pair does not fit.
+    copy(&next, "cert.pem");
+    server.program.signal(Signal::HUP);
+    server.program.stderr.wait_for("the certificate stays as it was");
+    server.program.stderr.wait_for("issued together");
+    assert!(is_shown(&server, &before) && !is_shown(&server, &next));
+    copy(&next, "key.pem");
+    server.program.signal(Signal::HUP);
+    server.program.stderr.wait_for("the certificate was read again");
+    assert!(is_shown(&server, &next) && !is_shown(&server, &before));
 }
 
 #[test]
