@@ -19,30 +19,30 @@ pub struct Client {
 
 /// How a client is set up; made by [`Client::builder`].
 #[derive(Debug)]
-pub struct Builder {
+pub struct ClientBuilder {
     roots: RootCertStore,
     provider: CryptoProvider,
     alpn: Vec<Vec<u8>>,
     identity: Option<Identity>,
 }
 
-impl Builder {
+impl ClientBuilder {
     /// With this provider of cryptography instead of [`default_provider`].
     #[must_use]
-    pub fn provider(self, provider: CryptoProvider) -> Builder {
-        Builder { provider, ..self }
+    pub fn provider(self, provider: CryptoProvider) -> ClientBuilder {
+        ClientBuilder { provider, ..self }
     }
 
     /// Offers these protocols, the best first.
     #[must_use]
-    pub fn alpn<A: AsRef<[u8]>>(self, protocols: impl IntoIterator<Item = A>) -> Builder {
-        Builder { alpn: protocols.into_iter().map(|name| name.as_ref().to_vec()).collect(), ..self }
+    pub fn alpn<A: AsRef<[u8]>>(self, protocols: impl IntoIterator<Item = A>) -> ClientBuilder {
+        ClientBuilder { alpn: protocols.into_iter().map(|name| name.as_ref().to_vec()).collect(), ..self }
     }
 
     /// Shows this to servers that ask for it.
     #[must_use]
-    pub fn identity(self, identity: Identity) -> Builder {
-        Builder { identity: Some(identity), ..self }
+    pub fn identity(self, identity: Identity) -> ClientBuilder {
+        ClientBuilder { identity: Some(identity), ..self }
     }
 
     /// The client.
@@ -50,7 +50,7 @@ impl Builder {
     /// # Errors
     /// [`TlsError::Pair`], [`TlsError::Setup`].
     pub fn build(self) -> Result<Client, TlsError> {
-        let Builder { roots, provider, alpn, identity } = self;
+        let ClientBuilder { roots, provider, alpn, identity } = self;
         let builder = ClientConfig::builder_with_provider(Arc::new(provider))
             .with_safe_default_protocol_versions()
             .map_err(TlsError::Setup)?
@@ -71,15 +71,15 @@ impl Client {
     /// Trusts servers for whom one of these vouches.
     ///
     /// # Errors
-    /// As [`Builder::build`].
+    /// As [`ClientBuilder::build`].
     pub fn new(roots: RootCertStore) -> Result<Client, TlsError> {
         Client::builder(roots).build()
     }
 
     /// The same, and more to say.
     #[must_use]
-    pub fn builder(roots: RootCertStore) -> Builder {
-        Builder { roots, provider: default_provider(), alpn: Vec::new(), identity: None }
+    pub fn builder(roots: RootCertStore) -> ClientBuilder {
+        ClientBuilder { roots, provider: default_provider(), alpn: Vec::new(), identity: None }
     }
 
     /// The layer for a connection to the server of this name, a DNS name or an IP address.

@@ -41,7 +41,7 @@ mod identity;
 mod layer;
 mod server;
 
-pub use client::Client;
+pub use client::{Client, ClientBuilder};
 pub use error::TlsError;
 pub use identity::Identity;
 pub use layer::{CUT, Tls};
@@ -49,7 +49,7 @@ pub use rustls::ProtocolVersion;
 pub use rustls::RootCertStore;
 pub use rustls::crypto::CryptoProvider;
 pub use rustls::pki_types::CertificateDer;
-pub use server::{ClientCertificates, Server};
+pub use server::{ClientCertificates, Server, ServerBuilder};
 
 #[cfg(not(any(feature = "ring", feature = "aws-lc-rs")))]
 compile_error!("drywire-tls needs a provider of cryptography: enable the feature `ring` or `aws-lc-rs`");

@@ -32,31 +32,31 @@ pub enum ClientCertificates {
 
 /// How a server is set up; made by [`Server::builder`].
 #[derive(Debug)]
-pub struct Builder {
+pub struct ServerBuilder {
     identity: Identity,
     provider: CryptoProvider,
     alpn: Vec<Vec<u8>>,
     clients: Option<ClientCertificates>,
 }
 
-impl Builder {
+impl ServerBuilder {
     /// With this provider of cryptography instead of [`default_provider`].
     #[must_use]
-    pub fn provider(self, provider: CryptoProvider) -> Builder {
-        Builder { provider, ..self }
+    pub fn provider(self, provider: CryptoProvider) -> ServerBuilder {
+        ServerBuilder { provider, ..self }
     }
 
     /// Speaks these protocols, the best first; a client that offers protocols and none of these is
     /// refused (FAULTS 79). A client that offers none is let in.
     #[must_use]
-    pub fn alpn<A: AsRef<[u8]>>(self, protocols: impl IntoIterator<Item = A>) -> Builder {
-        Builder { alpn: protocols.into_iter().map(|name| name.as_ref().to_vec()).collect(), ..self }
+    pub fn alpn<A: AsRef<[u8]>>(self, protocols: impl IntoIterator<Item = A>) -> ServerBuilder {
+        ServerBuilder { alpn: protocols.into_iter().map(|name| name.as_ref().to_vec()).collect(), ..self }
     }
 
     /// Asks clients for a certificate.
     #[must_use]
-    pub fn client_certificates(self, clients: ClientCertificates) -> Builder {
-        Builder { clients: Some(clients), ..self }
+    pub fn client_certificates(self, clients: ClientCertificates) -> ServerBuilder {
+        ServerBuilder { clients: Some(clients), ..self }
     }
 
     /// The server.
@@ -64,7 +64,7 @@ impl Builder {
     /// # Errors
     /// [`TlsError::Pair`], [`TlsError::Setup`].
     pub fn build(self) -> Result<Server, TlsError> {
-        let Builder { identity, provider, alpn, clients } = self;
+        let ServerBuilder { identity, provider, alpn, clients } = self;
         let provider = Arc::new(provider);
         let current = Arc::new(Current(RwLock::new(Arc::new(identity.certify(&provider)?))));
         let builder = ServerConfig::builder_with_provider(provider.clone())
@@ -96,15 +96,15 @@ impl Server {
     /// A server with this identity, and nothing else said.
     ///
     /// # Errors
-    /// As [`Builder::build`].
+    /// As [`ServerBuilder::build`].
     pub fn new(identity: Identity) -> Result<Server, TlsError> {
         Server::builder(identity).build()
     }
 
     /// A server with this identity, and more to say.
     #[must_use]
-    pub fn builder(identity: Identity) -> Builder {
-        Builder { identity, provider: default_provider(), alpn: Vec::new(), clients: None }
+    pub fn builder(identity: Identity) -> ServerBuilder {
+        ServerBuilder { identity, provider: default_provider(), alpn: Vec::new(), clients: None }
     }
 
     /// The layer for one peer.

@@ -4,3 +4,4 @@ mod ends;
 mod handshake;
 mod strangers;
 mod support;
+mod worlds;

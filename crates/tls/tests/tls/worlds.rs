@@ -1,0 +1,138 @@
+//! A server over TLS in a simulated network: the worker that every driver runs, bytes that come in
+//! pieces and late, writes that are cut, and peers that are on TLS themselves (W8; FAULTS 75, 80).
+
+use crate::support::{Authority, End, pattern};
+use drywire_core::layer::Layer;
+use drywire_core::{CloseReport, Connection, Reason};
+use drywire_protocols::ByteEcho;
+use drywire_server::{Address, Application, Config, Id, Net, Worker};
+use drywire_sim::stage::{PeerId, Seen, Setup, Stage};
+use drywire_tls::{CUT, Client, Server, Tls};
+use std::convert::Infallible;
+use std::time::Duration;
+
+/// Sends every byte back, and keeps how connections ended.
+struct Echo {
+    tls: Server,
+    ended: Vec<Reason<Infallible>>,
+}
+
+impl<N: Net> Application<N, ByteEcho, Tls> for Echo {
+    fn accept(&mut self, _: &mut Worker<ByteEcho, Tls, N>, _: Id, _: &Address) -> Option<Connection<ByteEcho, Tls>> {
+        Some(Connection::with_layer(ByteEcho, self.tls.accept().unwrap()))
+    }
+
+    fn closed(&mut self, _: &mut Worker<ByteEcho, Tls, N>, _: Id, report: CloseReport<Infallible>) {
+        self.ended.push(report.reason);
+    }
+}
+
+struct World {
+    stage: Stage<ByteEcho, Tls>,
+    echo: Echo,
+    client: Client,
+    listener: Id,
+}
+
+impl World {
+    fn new(seed: u64, authority: &Authority) -> World {
+        let setup = Setup { room_bytes: if seed.is_multiple_of(2) { 500 } else { 64 << 10 }, ..Setup::rough() };
+        let mut stage = Stage::set_up(seed, Config::default(), setup);
+        let listener = stage.worker().listen(&"127.0.0.1:443".parse().unwrap()).unwrap();
+        let tls = Server::new(authority.identity("localhost")).unwrap();
+        World {
+            stage,
+            echo: Echo { tls, ended: Vec::new() },
+            client: Client::new(authority.roots()).unwrap(),
+            listener,
+        }
+    }
+
+    fn arrives(&mut self) -> (PeerId, End) {
+        (self.stage.arrives(self.listener), End::new(self.client.connect("localhost").unwrap()))
+    }
+
+    /// Carries what each has for the other until both are silent.
+    fn carry(&mut self, peer: PeerId, end: &mut End) {
+        loop {
+            end.speak();
+            let wire = std::mem::take(&mut end.wire);
+            self.stage.says(peer, &wire);
+            self.stage.run_until_quiet(&mut self.echo);
+            let heard = self.stage.take_heard(peer);
+            if wire.is_empty() && heard.is_empty() {
+                return;
+            }
+            end.hears(&heard);
+            assert_eq!(end.failed, None);
+        }
+    }
+}
+
+#[test]
+fn w8_bytes_and_ends_come_back_whatever_the_network_does() {
+    let authority = Authority::new();
+    for seed in 0..150 {
+        let mut world = World::new(seed, &authority);
+        let (peer, mut end) = world.arrives();
+        let said = pattern(if seed.is_multiple_of(10) { 300_000 } else { 3000 });
+        end.says.clone_from(&said);
+        world.carry(peer, &mut end);
+        assert!(end.plain == said, "seed {seed}\n{}", world.stage.timeline());
+        // Our end is in the layer alone: the transport stays open, and the server ends all the same.
+        end.ends();
+        world.carry(peer, &mut end);
+        assert!(end.tls.has_ended(), "seed {seed}: the server says goodbye");
+        assert_eq!(world.echo.ended, [Reason::Finished], "seed {seed}");
+        assert_eq!(world.stage.seen_end(peer), Some(Seen::End), "seed {seed}");
+    }
+}
+
+#[test]
+fn fault_75_peer_that_goes_without_goodbye_is_told_apart() {
+    let authority = Authority::new();
+    for seed in 0..50 {
+        let mut world = World::new(seed, &authority);
+        let (peer, mut end) = world.arrives();
+        end.says = b"all of it?".to_vec();
+        world.carry(peer, &mut end);
+        world.stage.ends(peer);
+        world.stage.run_until_quiet(&mut world.echo);
+        let [Reason::Layer(error)] = &world.echo.ended[..] else { panic!("seed {seed}: {:?}", world.echo.ended) };
+        assert_eq!(error.reason, CUT, "seed {seed}");
+        assert_eq!(end.plain, b"all of it?");
+    }
+}
+
+#[test]
+fn fault_80_plain_words_end_that_connection_and_no_other() {
+    let authority = Authority::new();
+    for seed in 0..50 {
+        let mut world = World::new(seed, &authority);
+        let (peer, mut end) = world.arrives();
+        world.carry(peer, &mut end);
+        let plain = world.stage.arrives(world.listener);
+        world.stage.says(plain, b"GET / HTTP/1.0\r\n\r\n");
+        world.stage.run_until_quiet(&mut world.echo);
+        assert_eq!(world.stage.heard(plain).first(), Some(&21), "seed {seed}: an alert");
+        // It lingers for a peer that does not end.
+        world.stage.later(Duration::from_secs(10));
+        world.stage.run_until_quiet(&mut world.echo);
+        assert!(matches!(world.echo.ended[..], [Reason::Layer(_)]), "seed {seed}: {:?}", world.echo.ended);
+        end.says = b"still here".to_vec();
+        world.carry(peer, &mut end);
+        assert_eq!(end.plain, b"still here", "seed {seed}");
+    }
+}
+
+/// Who connects and says nothing has a minute, the handshake included.
+#[test]
+fn w8_handshake_that_does_not_come_is_not_waited_for() {
+    let authority = Authority::new();
+    let mut world = World::new(1, &authority);
+    let (peer, _) = world.arrives();
+    assert!(world.stage.run_until_idle(&mut world.echo, Duration::from_secs(3600)));
+    assert_eq!(world.echo.ended.len(), 1);
+    assert!(world.stage.now() >= drywire_core::Time::ZERO + Duration::from_secs(60));
+    assert!(world.stage.seen_end(peer).is_some());
+}
