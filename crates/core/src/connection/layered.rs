@@ -2,7 +2,7 @@
 
 use super::live::Due;
 use super::phase::OutputEnd;
-use super::reading::{Seen, ask};
+use super::reading::{MERGE_BELOW, Seen, ask};
 use super::tap::Called;
 use super::{Connection, Live, lent};
 use crate::error::Blocked;
@@ -97,8 +97,12 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
 
     /// True when plain bytes came out, or the peer's end, or the layer failed.
     fn receive(&mut self, received: &[u8]) -> bool {
-        self.merge_carry();
-        let room = (self.conn.limits.input_bytes as usize).saturating_sub(self.workspace.scratch.unread().len());
+        // As in a read without layers: a long message grows where it is.
+        let grows = self.conn.buffers().carried().len() >= MERGE_BELOW;
+        if !grows {
+            self.merge_carry();
+        }
+        let room = (self.conn.limits.input_bytes as usize).saturating_sub(self.unread().len());
         let conn = &mut *self.conn;
         let buffers = lent(&mut conn.buffers);
         let plain = &mut self.workspace.plain;
@@ -114,8 +118,13 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
             buffers.wire.truncate(wire_before);
         }
         if !plain.is_empty() {
-            self.workspace.scratch.push(plain);
-            conn.in_scratch = true;
+            if grows {
+                buffers.grow_carry(plain.len());
+                buffers.carry.extend_from_slice(plain);
+            } else {
+                self.workspace.scratch.push(plain);
+                conn.in_scratch = true;
+            }
             conn.needs_more = false;
             conn.io.unheard_since = Time::NEVER;
         }

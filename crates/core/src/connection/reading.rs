@@ -13,7 +13,7 @@ use alloc::boxed::Box;
 
 /// An unfinished message shorter than this moves back into the scratch for the
 /// next read; a longer one grows where it is. Copying is cheap below, quadratic above.
-const MERGE_BELOW: usize = 4096;
+pub(super) const MERGE_BELOW: usize = 4096;
 
 /// One read asks for this many bytes at most.
 pub(super) const READ_AT_MOST: usize = 64 * 1024;
@@ -142,10 +142,7 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
         let carried = self.conn.buffers().carried().len();
         if carried >= MERGE_BELOW {
             let buffers = lent(&mut self.conn.buffers);
-            buffers.carry.drain(..buffers.carry_start);
-            buffers.carry_start = 0;
-            // No more than the bound of the input, whatever a vector would add.
-            buffers.carry.reserve_exact(quota);
+            buffers.grow_carry(quota);
             buffers.carry.resize(carried + quota, 0);
             let result = ask(&mut self.conn.tape, Seen::InFull, &mut buffers.carry[carried..], read);
             let n = result.unwrap_or(0);

@@ -121,6 +121,14 @@ impl Buffers {
     pub(crate) fn carried(&self) -> &[u8] {
         &self.carry[self.carry_start..]
     }
+
+    /// Makes room behind what is carried: no more than the bound of the input, whatever a vector
+    /// would add.
+    pub(crate) fn grow_carry(&mut self, by: usize) {
+        self.carry.drain(..self.carry_start);
+        self.carry_start = 0;
+        self.carry.reserve_exact(by);
+    }
 }
 
 /// A run of output that cannot be appended to any more.

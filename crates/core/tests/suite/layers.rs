@@ -6,6 +6,7 @@ use crate::support::net::Chops;
 use crate::support::pair::Pair;
 use crate::support::probe::Probe;
 use crate::support::rig::Rig;
+use crate::support::scenario::letters;
 use crate::support::script::{Bad, Hooks, Script};
 use crate::support::{ms, pattern};
 use drywire_core::layer::{Layer, LayerError, Sink, Stack};
@@ -263,4 +264,16 @@ fn end_inside_of_a_layer_waits_for_what_is_held_back() {
     let said = decoded(&rig.net.taken);
     assert!(said.ends_with(b"five[4]\nrest 0\n"), "{}", said.escape_ascii());
     assert_eq!(rig.report().counters.discarded, 0);
+}
+
+/// Longer than what is copied from read to read.
+#[test]
+fn long_message_comes_through_a_layer_record_by_record() {
+    let limits = Limits { input_bytes: 20_000, ..Limits::DEFAULT };
+    let mut rig = Rig::on(Connection::with_layer(letters(), Records::default()).with_limits(limits));
+    let lines = [vec![b'x'; 15_000], b"\n".to_vec(), vec![b'y'; 9000], b"\nz\n".to_vec()].concat();
+    for chunk in lines.chunks(97) {
+        rig.feed(record(chunk));
+    }
+    assert!(decoded(&rig.net.taken) == lines);
 }

