@@ -6,7 +6,7 @@
 //! because of that it tells them at once.
 
 use crate::error::Error;
-use crate::input::{Closed, Input, Queue};
+use crate::input::{Input, Queue};
 use crate::number::{Map, Number};
 use crate::peer::{Ends, Peer, Performed, Stage, WINDOW};
 use bytes::Bytes;
@@ -470,7 +470,7 @@ impl<N: Net> Application<N, Messages> for State {
         if was_coming {
             self.peers.remove(&number);
         } else {
-            self.push(number, Input::Closed(Closed::from(report)));
+            self.push(number, Input::Closed(report));
         }
     }
 
