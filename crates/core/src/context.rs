@@ -17,7 +17,7 @@ use core::time::Duration;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Control {
     pub(crate) timers: [Time; Timer::COUNT],
-    pub(crate) gate: FileGate,
+    pub(crate) barrier: Barrier,
     pub(crate) room: RoomRequest,
     pub(crate) next_file: u32,
     pub(crate) ending: Ending,
@@ -27,7 +27,7 @@ pub(crate) struct Control {
 impl Control {
     pub(crate) const NEW: Control = Control {
         timers: [Time::NEVER; Timer::COUNT],
-        gate: FileGate::Idle,
+        barrier: Barrier::Clear,
         room: RoomRequest::None,
         next_file: 0,
         ending: Ending::Open,
@@ -35,19 +35,36 @@ impl Control {
     };
 }
 
-/// The barrier around an open: no input and no command until it is answered.
+/// What stands between the handlers and their input: until it is clear again, no input and
+/// no command is handled.
 ///
 /// ```text
-///        open_file          poll: OpenFile        handle_file          file() commits
-///  Idle ───────────▶ Asked ───────────────▶ InFlight ────────▶ Answered ─────────────▶ Idle
+///         open_file            poll: OpenFile         handle_file         file() commits
+///  Clear ───────────▶ OpenAsked ─────────────▶ Opening ──────────▶ Opened ──────────────▶ Clear
+///         upgrade                all written is encoded          upgraded() commits
+///  Clear ───────────▶ UpgradeAsked ────────────────────▶ Upgraded ─────────────────▶ Clear
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum FileGate {
-    Idle,
-    Asked(FileId),
-    InFlight(FileId),
+pub(crate) enum Barrier {
+    Clear,
+    OpenAsked(FileId),
+    Opening(FileId),
     /// The answer lies in the buffers.
-    Answered,
+    Opened,
+    /// No handler at all is called: what it wrote would go out as it is.
+    UpgradeAsked(Leftovers),
+    Upgraded,
+}
+
+/// What becomes of input that came behind the words that asked for an upgrade. The protocol
+/// never gets it: whoever could put it there was not authenticated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leftovers {
+    /// The call that asks for the upgrade fails, with [`Limit::Leftovers`] (FAULTS 32).
+    Refuse,
+    /// The layer receives it, as if it had come afterwards: for handshakes that the other side
+    /// begins without waiting for us.
+    Receive,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -229,7 +246,7 @@ impl<'a, P: Protocol> Context<'a, P> {
     pub fn open_file(&mut self, name: &[u8]) -> Result<FileId, Stop<P::Error>> {
         self.still_going()?;
         let next_file = self.control.next_file.checked_add(1);
-        let (FileGate::Idle, 1.., Some(next_file)) = (self.control.gate, self.files_cap, next_file) else {
+        let (Barrier::Clear, 1.., Some(next_file)) = (self.control.barrier, self.files_cap, next_file) else {
             return Err(self.writer.refuse(Refusal::Limit(Limit::Opens)).into_stop());
         };
         if self.writer.output.files() >= self.files_cap {
@@ -240,7 +257,7 @@ impl<'a, P: Protocol> Context<'a, P> {
         let control = self.change();
         let id = FileId(control.next_file);
         control.next_file = next_file;
-        control.gate = FileGate::Asked(id);
+        control.barrier = Barrier::OpenAsked(id);
         Ok(id)
     }
 
@@ -264,6 +281,39 @@ impl<'a, P: Protocol> Context<'a, P> {
             return Err(self.writer.refuse(Refusal::Limit(Limit::Parts(self.files_cap))).into_stop());
         }
         self.writer.push_file(id, offset, len).map_err(Refused::into_stop)
+    }
+
+    /// Upgrades the layer: what was written so far still goes out as before, and from there
+    /// on, in both directions, it does what it was made for (STARTTLS). Until all that was
+    /// written is on its way nothing is read and no handler is called; then
+    /// [`Protocol::upgraded`] is.
+    ///
+    /// A layer that cannot be upgraded ends the connection with
+    /// [`Reason::Layer`](crate::Reason::Layer); see [`Layer::upgrade`](crate::layer::Layer::upgrade).
+    ///
+    /// # Errors
+    /// [`Stop::Misuse`] when a file was asked for that did not come yet, when an upgrade is
+    /// under way, or after [`Context::half_close`]. And this call fails with [`Limit::Leftovers`]
+    /// when there is input behind what it takes, unless `leftovers` says otherwise.
+    pub fn upgrade(&mut self, leftovers: Leftovers) -> Result<(), Stop<P::Error>> {
+        self.still_going()?;
+        if self.writer.ended {
+            return Err(self.writer.refuse(Refusal::Misuse(Misuse::WriteAfterEnd)).into_stop());
+        }
+        if self.control.barrier != Barrier::Clear {
+            return Err(self.writer.refuse(Refusal::Misuse(Misuse::Upgrade)).into_stop());
+        }
+        self.change().barrier = Barrier::UpgradeAsked(leftovers);
+        Ok(())
+    }
+
+    /// The call is through. Input that is left may forbid what it did.
+    #[inline]
+    pub(crate) fn check_leftovers(&self, any: bool) -> Result<(), Stop<P::Error>> {
+        if any && self.control.barrier == Barrier::UpgradeAsked(Leftovers::Refuse) {
+            return Err(Stop::Limit(Limit::Leftovers));
+        }
+        Ok(())
     }
 
     /// Arms a timer, or moves it. [`Time::NEVER`] disarms it.
@@ -383,7 +433,7 @@ impl<'a, P: Protocol> Context<'a, P> {
         if let Some(control) = self.saved.take() {
             *self.control = control;
         }
-        if !matches!(self.control.gate, FileGate::Asked(_)) {
+        if !matches!(self.control.barrier, Barrier::OpenAsked(_)) {
             self.name.clear();
         }
     }

@@ -70,6 +70,9 @@ pub enum Misuse {
     /// A `Stop::Full` of an earlier call was returned from one that nothing refused.
     #[error("a stop of an earlier call was returned")]
     StaleFull,
+    /// An upgrade beside another one, or while a file is being opened.
+    #[error("an upgrade while something else is being waited for")]
+    Upgrade,
     /// A turn was forgotten (`mem::forget`) and the input it held with it.
     #[error("the turn before this one was forgotten")]
     ForgottenTurn,

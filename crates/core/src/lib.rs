@@ -95,7 +95,7 @@ mod workspace;
 pub use action::{Action, OpenFile, ReadFile, StreamFile, Wait, Write};
 pub use close::{CloseReport, Counters, Reason};
 pub use connection::{Connection, Live, Mark, Read};
-pub use context::Context;
+pub use context::{Context, Leftovers};
 pub use error::{Blocked, Failure, FileError, Full, Misuse, Stop, TransportError};
 pub use file::{FileId, Opened};
 pub use limits::{ERROR_REPLY_BYTES, Limit, Limits};

@@ -45,7 +45,8 @@ pub struct Limits {
     pub idle_ms: u32,
     /// The peer has not said a byte yet, for this long: [`Limit::FirstByte`]. Counts
     /// from the first turn, or from the last byte of ours that was taken. With layers
-    /// it is the first byte for the protocol, so their handshake is part of it.
+    /// it is the first byte for the protocol, so their handshake is part of it; it begins
+    /// anew with an upgrade.
     pub first_byte_ms: u32,
     /// A message is not whole this long after its first byte: [`Limit::Message`]
     /// (FAULTS 1). More bytes do not put it off. A message begins with the first byte
@@ -117,6 +118,8 @@ pub enum Limit {
     Events(usize),
     /// A file was asked for while another one was, or none is allowed.
     Opens,
+    /// Bytes came behind the words that asked for an upgrade, where none may be (FAULTS 32).
+    Leftovers,
     /// One handler call queued more than this many parts of files.
     Parts(usize),
     /// Nothing moved for this many milliseconds.
@@ -137,6 +140,7 @@ impl fmt::Display for Limit {
             Limit::Output(n) => write!(f, "one reply longer than the output limit of {n} bytes"),
             Limit::Events(n) => write!(f, "more than {n} events in one call"),
             Limit::Parts(n) => write!(f, "more than {n} parts of files in one call"),
+            Limit::Leftovers => write!(f, "bytes were sent ahead of the upgrade"),
             Limit::Opens => write!(f, "more than one file asked for at a time"),
             Limit::Idle(ms) => write!(f, "nothing moved for {ms} ms"),
             Limit::FirstByte(ms) => write!(f, "nothing said for {ms} ms"),

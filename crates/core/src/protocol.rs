@@ -127,6 +127,18 @@ pub trait Protocol: Sized {
         Ok(())
     }
 
+    /// The layer was upgraded, as asked for with [`Context::upgrade`]; its handshake goes on.
+    /// Called before any input of the upgraded layer. What the peer said before is forgotten
+    /// here: it came from who knows whom (RFC 3207 §4.2, FAULTS 33). What is written here is
+    /// the first that goes out upgraded.
+    ///
+    /// # Errors
+    /// As [`Protocol::consume`].
+    fn upgraded(&mut self, cx: &mut Context<'_, Self>) -> Result<(), Stop<Self::Error>> {
+        let _ = cx;
+        Ok(())
+    }
+
     /// The server is shutting down: finish what is begun, take nothing new.
     /// The default closes: what is owed is still written.
     ///

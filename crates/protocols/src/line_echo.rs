@@ -65,6 +65,7 @@ impl Protocol for LineEcho {
                 Limit::Output(_)
                 | Limit::Events(_)
                 | Limit::Opens
+                | Limit::Leftovers
                 | Limit::Parts(_)
                 | Limit::Idle(_)
                 | Limit::FirstByte(_)

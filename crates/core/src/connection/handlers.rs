@@ -4,7 +4,7 @@ use super::phase::{Asked, InputEnd, OutputEnd, Phase};
 use super::{Connection, Live, Message, Waiting, lent};
 use crate::action::Fault;
 use crate::close::Reason;
-use crate::context::{Context, FileGate, RoomRequest};
+use crate::context::{Barrier, Context, RoomRequest};
 use crate::error::{Failure, Misuse, Stop};
 use crate::file::Opened;
 use crate::layer::Layer;
@@ -57,6 +57,9 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
             Phase::Active => {}
             Phase::Flushing(_) | Phase::Lingering(_) | Phase::Closing(_) | Phase::Closed => return false,
         }
+        if let Barrier::UpgradeAsked(_) = self.conn.control.barrier {
+            return self.upgrade();
+        }
         if self.handle_timers() {
             return true;
         }
@@ -70,13 +73,17 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
                 return true;
             }
         }
-        match self.conn.control.gate {
-            FileGate::Answered => {
+        match self.conn.control.barrier {
+            Barrier::Opened => {
                 self.call_file();
                 return true;
             }
-            FileGate::Asked(_) | FileGate::InFlight(_) => return false,
-            FileGate::Idle => {}
+            Barrier::Upgraded => {
+                self.call_upgraded();
+                return true;
+            }
+            Barrier::OpenAsked(_) | Barrier::Opening(_) | Barrier::UpgradeAsked(_) => return false,
+            Barrier::Clear => {}
         }
         if self.room_is_there() && !self.room_in_vain {
             self.call_room();
@@ -133,7 +140,7 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
     fn consume(&mut self) {
         let now = self.now;
         let output_ended = self.conn.output_end != OutputEnd::Open;
-        let Connection { protocol, events, control, limits, io, buffers, fuse, .. } = &mut *self.conn;
+        let Connection { protocol, layer, events, control, limits, io, buffers, fuse, .. } = &mut *self.conn;
         let Buffers { output, name, carry, carry_start, message, .. } = lent(buffers);
         self.room_in_vain = false;
         let scratch = &mut self.workspace.scratch;
@@ -151,30 +158,24 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
                 break Consumed::All;
             }
             cx.begin();
-            match protocol.consume(rest, cx) {
-                Ok(n) if n <= rest.len() && cx.writer.refusal.is_none() => {
-                    taken += n;
-                    if n > 0 && !cx.unfinished {
-                        whole = taken;
-                    }
-                    if cx.is_changed() {
-                        break Consumed::Changed { needs_more: n == 0 };
-                    }
-                    if n == 0 {
-                        break Consumed::NeedsMore;
-                    }
-                }
-                Ok(n) => {
-                    let misuse = if n > rest.len() { Err(Stop::Misuse(Misuse::ConsumedTooMuch)) } else { Ok(()) };
-                    if let Err(undone) = judge(misuse, cx) {
-                        break Consumed::Undone(undone);
-                    }
-                }
-                Err(stop) => {
-                    if let Err(undone) = judge::<P, ()>(Err(stop), cx) {
-                        break Consumed::Undone(undone);
-                    }
-                }
+            let result = match protocol.consume(rest, cx) {
+                Ok(n) if n > rest.len() => Err(Stop::Misuse(Misuse::ConsumedTooMuch)),
+                Ok(n) => cx.check_leftovers(n < rest.len() || layer.is_holding()).map(|()| n),
+                Err(stop) => Err(stop),
+            };
+            let n = match judge(result, cx) {
+                Ok(n) => n,
+                Err(undone) => break Consumed::Undone(undone),
+            };
+            taken += n;
+            if n > 0 && !cx.unfinished {
+                whole = taken;
+            }
+            if cx.is_changed() {
+                break Consumed::Changed { needs_more: n == 0 };
+            }
+            if n == 0 {
+                break Consumed::NeedsMore;
             }
         };
         call.came_back();
@@ -257,12 +258,12 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
     }
 
     fn call_file(&mut self) {
-        let opened = self.conn.buffers().answer.expect("it came with the gate's last state");
+        let opened = self.conn.buffers().answer.expect("it came with the barrier's last state");
         self.call(Some(opened), |protocol, cx| {
-            cx.change().gate = FileGate::Idle;
+            cx.change().barrier = Barrier::Clear;
             protocol.file(opened, cx)
         });
-        if self.conn.control.gate == FileGate::Answered {
+        if self.conn.control.barrier == Barrier::Opened {
             return;
         }
         let buffers = self.conn.buffers();
@@ -270,6 +271,13 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
         if opened.result.is_ok() && !buffers.output.holds(opened.id) && !buffers.to_close.contains(&opened.id) {
             buffers.to_close.push_back(opened.id);
         }
+    }
+
+    pub(super) fn call_upgraded(&mut self) {
+        self.call(None, |protocol, cx| {
+            cx.change().barrier = Barrier::Clear;
+            protocol.upgraded(cx)
+        });
     }
 
     /// One call, from here to commit or undo. False when it was undone.
@@ -297,11 +305,12 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
     ) -> Result<(), Undone<P::Error>> {
         let now = self.now;
         let ended = self.conn.output_end != OutputEnd::Open;
+        let has_leftovers = !self.unread().is_empty() || self.conn.layer.is_holding();
         let Connection { protocol, events, control, limits, buffers, fuse, .. } = &mut *self.conn;
         let Buffers { output, name, .. } = lent(buffers);
         let writer = Writer::new(output, &mut self.workspace.pool, limits.output_bytes as usize, ended, fuse);
         let mut call = UnderWay(Context::new(writer, events, control, name, limits, opened, now));
-        let result = body(protocol, &mut call.0);
+        let result = body(protocol, &mut call.0).and_then(|()| call.0.check_leftovers(has_leftovers));
         let judged = judge(result, &mut call.0);
         call.came_back();
         judged?;

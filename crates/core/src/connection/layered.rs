@@ -96,7 +96,7 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
     }
 
     /// True when plain bytes came out, or the peer's end, or the layer failed.
-    fn receive(&mut self, received: &[u8]) -> bool {
+    pub(super) fn receive(&mut self, received: &[u8]) -> bool {
         // As in a read without layers: a long message grows where it is.
         let grows = self.conn.buffers().carried().len() >= MERGE_BELOW;
         if !grows {

@@ -5,7 +5,7 @@ use super::phase::{Asked, Phase};
 use super::{Connection, layered, lent};
 use crate::action::{Action, Fault, OpenFile, OutputSide, ReadFile, StreamFile, Wait, Write};
 use crate::close::{CloseReport, Reason};
-use crate::context::{Ending, FileGate};
+use crate::context::{Barrier, Ending};
 use crate::error::{FileError, Misuse, TransportError};
 use crate::file::{FileId, Opened};
 use crate::layer::Layer;
@@ -65,7 +65,7 @@ impl<'a, P: Protocol, L: Layer> Live<'a, P, L> {
             && conn.command.is_none()
             && conn.asked == Asked::Nothing
             && conn.blocked.is_none()
-            && conn.control.gate == FileGate::Idle
+            && conn.control.barrier == Barrier::Clear
             && conn.control.ending < Ending::Close
     }
 
@@ -118,7 +118,7 @@ impl<'a, P: Protocol, L: Layer> Live<'a, P, L> {
     pub fn handle_file(&mut self, id: FileId, result: Result<u64, FileError>) -> Result<(), Misuse> {
         let refused = if self.conn.is_closed() {
             Some(Misuse::Closed)
-        } else if self.conn.control.gate != FileGate::InFlight(id) {
+        } else if self.conn.control.barrier != Barrier::Opening(id) {
             Some(Misuse::UnknownFile)
         } else {
             None
@@ -219,8 +219,8 @@ impl<'a, P: Protocol, L: Layer> Live<'a, P, L> {
             if self.conn.is_closed() {
                 return Step::Wait(Wait::default());
             }
-            if let FileGate::Asked(id) = self.conn.control.gate {
-                self.conn.control.gate = FileGate::InFlight(id);
+            if let Barrier::OpenAsked(id) = self.conn.control.barrier {
+                self.conn.control.barrier = Barrier::Opening(id);
                 return Step::OpenFile(id);
             }
             if self.advance() {

@@ -2,9 +2,9 @@
 //!
 //! What goes in during a turn, and what comes out, is in `live`; how input is
 //! read in `reading`; which handler is called next in `handlers`; how the phases
-//! follow each other in `phase`; what layers do to the bytes in `layered`; deadlines
-//! in `timer`, and what they go by in `clocks`; how far the output has come in `mark`; what
-//! is recorded of all this in `tap`.
+//! follow each other in `phase`; what layers do to the bytes in `layered`, and
+//! how they change in `upgrade`; deadlines in `timer`, and what they go by in `clocks`; how
+//! far the output has come in `mark`; what is recorded of all this in `tap`.
 
 mod clocks;
 mod handlers;
@@ -15,6 +15,7 @@ mod phase;
 mod reading;
 mod tap;
 mod timer;
+mod upgrade;
 
 pub(crate) use clocks::{Debt, Message};
 pub use live::Live;

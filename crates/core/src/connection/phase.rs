@@ -4,7 +4,7 @@ use super::live::Finish;
 use super::tap::Called;
 use super::{Connection, Live, lent};
 use crate::close::{CloseReport, Reason};
-use crate::context::{Ending, FileGate};
+use crate::context::{Barrier, Ending};
 use crate::error::Failure;
 use crate::file::Opened;
 use crate::layer::{Layer, LayerError, Sink};
@@ -238,15 +238,17 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
         }
         self.conn.input_end = InputEnd::Ended;
         match self.conn.phase {
-            Phase::New | Phase::Active => {
-                let result = self.conn.layer.receive_end();
-                self.conn.tap_layer(Called::new(LayerCallKind::ReceiveEnd, result.err()), &[]);
-                if let Err(error) = result {
-                    self.layer_failed(error);
-                }
-            }
+            Phase::New | Phase::Active => self.end_layer_input(),
             // Nobody listens any more, so nothing is cut off.
             Phase::Flushing(_) | Phase::Lingering(_) | Phase::Closing(_) | Phase::Closed => {}
+        }
+    }
+
+    pub(super) fn end_layer_input(&mut self) {
+        let result = self.conn.layer.receive_end();
+        self.conn.tap_layer(Called::new(LayerCallKind::ReceiveEnd, result.err()), &[]);
+        if let Err(error) = result {
+            self.layer_failed(error);
         }
     }
 
@@ -255,11 +257,11 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
         self.conn.buffers().name.clear();
         match self.conn.phase {
             Phase::New | Phase::Active => {
-                self.conn.control.gate = FileGate::Answered;
+                self.conn.control.barrier = Barrier::Opened;
                 self.conn.buffers().answer = Some(opened);
             }
             Phase::Flushing(_) | Phase::Lingering(_) | Phase::Closing(_) | Phase::Closed => {
-                self.conn.control.gate = FileGate::Idle;
+                self.conn.control.barrier = Barrier::Clear;
                 planted!(LateFileLeaked: return);
                 if opened.result.is_ok() {
                     self.conn.buffers().to_close.push_back(opened.id);
@@ -363,18 +365,19 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
         buffers.drop_carry(&mut self.workspace.pool);
         buffers.message = None;
         control.timers = [Time::NEVER; Timer::COUNT];
-        match control.gate {
-            FileGate::Asked(_) => {
+        match control.barrier {
+            Barrier::OpenAsked(_) => {
                 buffers.name.clear();
-                control.gate = FileGate::Idle;
+                control.barrier = Barrier::Clear;
             }
-            FileGate::Answered => {
+            Barrier::Opened => {
                 let unheard = buffers.answer.take().filter(|opened| opened.result.is_ok());
                 buffers.to_close.extend(unheard.map(|opened| opened.id));
-                control.gate = FileGate::Idle;
+                control.barrier = Barrier::Clear;
             }
             // The answer is still to come and will be closed then.
-            FileGate::InFlight(_) | FileGate::Idle => {}
+            Barrier::Opening(_) => {}
+            Barrier::UpgradeAsked(_) | Barrier::Upgraded | Barrier::Clear => {}
         }
         self.conn.in_scratch = false;
         // A command that waits stays: that it does says what became of it.

@@ -3,7 +3,7 @@
 use super::phase::{InputEnd, OutputEnd, Phase};
 use super::{Live, lent};
 use crate::action::Fault;
-use crate::context::FileGate;
+use crate::context::Barrier;
 use crate::error::Blocked;
 use crate::layer::Layer;
 use crate::protocol::Protocol;
@@ -105,7 +105,7 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
                 !self.flush_only
                     && conn.input_end == InputEnd::Open
                     && conn.control.read_enabled
-                    && conn.control.gate == FileGate::Idle
+                    && conn.control.barrier == Barrier::Clear
                     && conn.blocked.is_none()
                     && (conn.needs_more || self.unread().is_empty())
                     && !conn.layer.is_holding()

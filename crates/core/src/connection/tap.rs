@@ -3,7 +3,7 @@
 
 use super::live::Step;
 use super::{Connection, Live};
-use crate::context::{FileGate, RoomRequest};
+use crate::context::{Barrier, RoomRequest};
 use crate::layer::{Layer, LayerError};
 use crate::output::{MAX_SLICES, Resource};
 use crate::protocol::Protocol;
@@ -98,7 +98,7 @@ impl<P: Protocol, L: Layer> Connection<P, L> {
         };
         full.and_if(self.reading, Why::INPUT)
             .and_if(self.io.write_blocked, Why::TRANSPORT)
-            .and_if(matches!(self.control.gate, FileGate::InFlight(_)), Why::FILE)
+            .and_if(matches!(self.control.barrier, Barrier::Opening(_)), Why::FILE)
             .and_if(self.control.room != RoomRequest::None, Why::ROOM)
             .and_if(!self.control.read_enabled, Why::READING_DISABLED)
     }

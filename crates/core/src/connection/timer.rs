@@ -4,7 +4,7 @@ use super::clocks::{Debt, Message};
 use super::phase::{InputEnd, OutputEnd, Phase};
 use super::{Connection, Live, lent};
 use crate::close::Reason;
-use crate::context::FileGate;
+use crate::context::Barrier;
 use crate::error::Failure;
 use crate::layer::Layer;
 use crate::limits::Limit;
@@ -37,7 +37,8 @@ impl<P: Protocol, L: Layer> Connection<P, L> {
 
     /// The earliest timer whose call could be made.
     fn timer_deadline(&self) -> Time {
-        if self.blocked.is_some_and(|waiting| waiting.timers) {
+        let upgrades = matches!(self.control.barrier, Barrier::UpgradeAsked(_));
+        if upgrades || self.blocked.is_some_and(|waiting| waiting.timers) {
             return Time::NEVER;
         }
         self.control.timers.iter().copied().min().unwrap_or(Time::NEVER)
@@ -46,9 +47,16 @@ impl<P: Protocol, L: Layer> Connection<P, L> {
     /// Idle means the peer has nothing to say and takes nothing; while a file is
     /// being opened it is we who keep it waiting.
     fn idle_deadline(&self) -> Time {
-        match self.control.gate {
-            FileGate::Idle if self.input_end == InputEnd::Open => self.io.last_move.after_ms(self.limits.idle_ms),
-            FileGate::Idle | FileGate::Asked(_) | FileGate::InFlight(_) | FileGate::Answered => Time::NEVER,
+        match self.control.barrier {
+            Barrier::Clear | Barrier::UpgradeAsked(_) | Barrier::Upgraded if self.input_end == InputEnd::Open => {
+                self.io.last_move.after_ms(self.limits.idle_ms)
+            }
+            Barrier::Clear
+            | Barrier::OpenAsked(_)
+            | Barrier::Opening(_)
+            | Barrier::Opened
+            | Barrier::UpgradeAsked(_)
+            | Barrier::Upgraded => Time::NEVER,
         }
     }
 

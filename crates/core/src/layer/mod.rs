@@ -72,7 +72,19 @@ pub trait Layer {
         Ok(())
     }
 
-    /// The transport ended its direction, or [`Layer::has_ended`].
+    /// Begins what this layer was made for, and was not doing yet (STARTTLS). All that was
+    /// sent before is out, nothing is held back, and nothing that was received before comes
+    /// again. A handshake's first words go to `wire`.
+    ///
+    /// # Errors
+    /// Ends the connection; what is in `wire` is still sent. The default cannot be upgraded.
+    fn upgrade(&mut self, wire: &mut Sink<'_>) -> Result<(), LayerError> {
+        let _ = wire;
+        Err(LayerError { layer: "upgrade", reason: "there is no layer that can be upgraded" })
+    }
+
+    /// The transport ended its direction, or [`Layer::has_ended`]. Called once more behind
+    /// an upgrade that comes after the end.
     ///
     /// # Errors
     /// When that was not a clean end, for instance in the middle of a record.

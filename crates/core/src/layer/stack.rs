@@ -102,6 +102,15 @@ impl<Outer: Layer, Inner: Layer> Layer for Stack<Outer, Inner> {
         self.push_down(wire).and(self.outer.flush(wire)).and(inner)
     }
 
+    /// The layer next to the protocol is upgraded.
+    fn upgrade(&mut self, wire: &mut Sink<'_>) -> Result<(), LayerError> {
+        if Inner::TRANSPARENT {
+            return self.outer.upgrade(wire);
+        }
+        let inner = self.inner.upgrade(&mut Sink::unbounded(&mut self.down));
+        self.push_down(wire).and(inner)
+    }
+
     fn receive_end(&mut self) -> Result<(), LayerError> {
         if self.inner.has_ended() {
             // Whatever the outer layer would add is nobody's.

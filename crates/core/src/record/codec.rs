@@ -216,16 +216,17 @@ const KINDS: [ReasonKind; 10] = [
 
 const ENDS: [Ended; 3] = [Ended::Closed, Ended::Dropped, Ended::Full];
 
-const CALLS: [LayerCallKind; 6] = [
+const CALLS: [LayerCallKind; 7] = [
     LayerCallKind::Open,
     LayerCallKind::Receive,
     LayerCallKind::Send,
     LayerCallKind::Flush,
     LayerCallKind::ReceiveEnd,
     LayerCallKind::SendEnd,
+    LayerCallKind::Upgrade,
 ];
 
-const MISUSES: [Misuse; 8] = [
+const MISUSES: [Misuse; 9] = [
     Misuse::Closed,
     Misuse::CommandWaiting,
     Misuse::UnknownFile,
@@ -234,6 +235,7 @@ const MISUSES: [Misuse; 8] = [
     Misuse::WriteAfterEnd,
     Misuse::StaleFull,
     Misuse::ForgottenTurn,
+    Misuse::Upgrade,
 ];
 
 /// Which it is, counted from 0.

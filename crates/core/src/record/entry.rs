@@ -291,6 +291,7 @@ pub enum LayerCallKind {
     Flush,
     ReceiveEnd,
     SendEnd,
+    Upgrade,
 }
 
 /// How a recording ended.

@@ -102,6 +102,7 @@ impl fmt::Display for LayerCall<'_> {
             LayerCallKind::Flush => write!(f, "layer flushed: {wire} bytes to send")?,
             LayerCallKind::ReceiveEnd => f.write_str("layer received the end")?,
             LayerCallKind::SendEnd => write!(f, "layer ended: {wire} bytes to send")?,
+            LayerCallKind::Upgrade => write!(f, "layer upgraded: {wire} bytes to send")?,
         }
         if let Some((layer, reason)) = &self.error {
             write!(f, "; failed: {layer}: {reason}")?;

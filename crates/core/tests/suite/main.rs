@@ -22,3 +22,4 @@ mod timers;
 mod tokens;
 mod transactions;
 mod turn;
+mod upgrade;

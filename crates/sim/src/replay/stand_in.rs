@@ -121,6 +121,12 @@ impl Layer for StandIn<'_> {
         recorded.result()
     }
 
+    fn upgrade(&mut self, wire: &mut Sink<'_>) -> Result<(), LayerError> {
+        let recorded = self.call(LayerCallKind::Upgrade)?;
+        recorded.put_wire(wire);
+        recorded.result()
+    }
+
     fn receive_end(&mut self) -> Result<(), LayerError> {
         self.call(LayerCallKind::ReceiveEnd)?.result()
     }

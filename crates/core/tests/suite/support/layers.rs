@@ -184,3 +184,50 @@ impl Layer for Escapes {
         Ok(plain.len())
     }
 }
+
+/// Nothing, until it is upgraded; records that begin with a handshake from then on.
+#[derive(Debug, Default)]
+pub(crate) struct Later(Option<Records>);
+
+impl Layer for Later {
+    fn receive(&mut self, received: &[u8], plain: &mut Sink<'_>, wire: &mut Sink<'_>) -> Result<(), LayerError> {
+        match &mut self.0 {
+            None => ().receive(received, plain, wire),
+            Some(records) => records.receive(received, plain, wire),
+        }
+    }
+
+    fn has_ended(&self) -> bool {
+        self.0.as_ref().is_some_and(Layer::has_ended)
+    }
+
+    fn is_holding(&self) -> bool {
+        self.0.as_ref().is_some_and(Layer::is_holding)
+    }
+
+    fn send(&mut self, plain: &[u8], wire: &mut Sink<'_>) -> Result<usize, LayerError> {
+        match &mut self.0 {
+            None => ().send(plain, wire),
+            Some(records) => records.send(plain, wire),
+        }
+    }
+
+    fn flush(&mut self, wire: &mut Sink<'_>) -> Result<(), LayerError> {
+        self.0.as_mut().map_or(Ok(()), |records| records.flush(wire))
+    }
+
+    fn upgrade(&mut self, wire: &mut Sink<'_>) -> Result<(), LayerError> {
+        if self.0.is_some() {
+            return Err(LayerError { layer: "later", reason: "it is later already" });
+        }
+        self.0.insert(Records::with_handshake()).open(wire)
+    }
+
+    fn receive_end(&mut self) -> Result<(), LayerError> {
+        self.0.as_mut().map_or(Ok(()), Layer::receive_end)
+    }
+
+    fn send_end(&mut self, wire: &mut Sink<'_>) -> Result<(), LayerError> {
+        self.0.as_mut().map_or(Ok(()), |records| records.send_end(wire))
+    }
+}

@@ -30,6 +30,7 @@ pub(crate) struct Hooks {
     command: On<u32>,
     file: On<Opened>,
     drain: On<()>,
+    upgraded: On<()>,
     reply: OnFailure,
     /// Calls of any handler, those undone included.
     pub(crate) calls: usize,
@@ -62,6 +63,7 @@ impl Hooks {
                 cx.close();
                 Ok(())
             }),
+            upgraded: nothing(),
             reply: Box::new(|why, reply| write!(reply, "-500 {why}\r\n")),
             calls: 0,
         }
@@ -104,6 +106,11 @@ impl Hooks {
 
     pub(crate) fn on_drain(mut self, mut f: impl FnMut(&mut Cx<'_>) -> Done + 'static) -> Hooks {
         self.drain = Box::new(move |(), cx| f(cx));
+        self
+    }
+
+    pub(crate) fn on_upgraded(mut self, mut f: impl FnMut(&mut Cx<'_>) -> Done + 'static) -> Hooks {
+        self.upgraded = Box::new(move |(), cx| f(cx));
         self
     }
 
@@ -157,6 +164,11 @@ impl Protocol for Hooks {
     fn drain(&mut self, cx: &mut Cx<'_>) -> Done {
         self.calls = counted(self.calls);
         (self.drain)((), cx)
+    }
+
+    fn upgraded(&mut self, cx: &mut Cx<'_>) -> Done {
+        self.calls = counted(self.calls);
+        (self.upgraded)((), cx)
     }
 
     fn error_reply(&self, why: &Failure<Bad>, reply: &mut Reply<'_>) {

@@ -10,9 +10,13 @@ use std::time::Duration;
 fn is_of_time(limit: &Limit) -> bool {
     match limit {
         Limit::Idle(_) | Limit::FirstByte(_) | Limit::Message(_) | Limit::Rate(_) => true,
-        Limit::Input(_) | Limit::Frame(_) | Limit::Output(_) | Limit::Events(_) | Limit::Opens | Limit::Parts(_) => {
-            false
-        }
+        Limit::Input(_)
+        | Limit::Frame(_)
+        | Limit::Output(_)
+        | Limit::Events(_)
+        | Limit::Opens
+        | Limit::Leftovers
+        | Limit::Parts(_) => false,
     }
 }
 
@@ -214,6 +218,7 @@ impl Record {
                     Limit::Output(_)
                     | Limit::Events(_)
                     | Limit::Opens
+                    | Limit::Leftovers
                     | Limit::Parts(_)
                     | Limit::Frame(_)
                     | Limit::Idle(_)
