@@ -105,6 +105,9 @@ pub(crate) struct Serve {
     /// Speak TLS with a certificate that is made now and that nobody vouches for: for development
     #[arg(long, conflicts_with = "tls_cert")]
     pub(crate) tls_self_signed: bool,
+    /// Begin without TLS, and go over to it when the peer says STARTTLS (dialog)
+    #[arg(long)]
+    pub(crate) starttls: bool,
     /// What it runs on: the protocol is the same
     #[arg(long, value_enum, default_value_t = Driver::Mio)]
     pub(crate) driver: Driver,

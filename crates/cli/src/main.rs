@@ -44,6 +44,9 @@ fn main() -> ExitCode {
             if args.root.is_some() && args.protocol != Protocol::Dialog {
                 wrong_usage("--root is for dialog, the echoes serve no files");
             }
+            if args.starttls && args.protocol != Protocol::Dialog {
+                wrong_usage("--starttls is for dialog, the others have no word for it");
+            }
             serve::run(&args).map(done).map_err(Box::from)
         }
         Command::Check(args) => check::run(&args).map_err(Box::from),

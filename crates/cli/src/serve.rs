@@ -39,6 +39,10 @@ pub(crate) enum ServeError {
     Record(#[from] ShelfError),
     #[error("{0}")]
     Tls(#[from] TlsError),
+    #[error(
+        "--starttls needs a certificate: --tls-cert and --tls-key, [tls] in the configuration, or --tls-self-signed"
+    )]
+    NoCertificate,
     #[error("the listening socket failed: {0}")]
     Listener(String),
     #[error("{0}")]
@@ -54,7 +58,10 @@ pub(crate) fn run(args: &Serve) -> Result<(), ServeError> {
             let root = config.root.as_deref().expect("the dialog has one");
             say(format_args!("serving the files below {}", root.display()));
             let request = first_request(root);
-            serve(args, config, Dialog::new, &request)
+            match args.starttls {
+                false => serve(args, config, Dialog::new, &request),
+                true => serve_starttls(args, config, &request),
+            }
         }
         Protocol::Hub => serve(args, config, HubEcho::new, "eight times Ctrl-@ for an empty message"),
     }
@@ -67,10 +74,19 @@ where
     F: Fn() -> P + Clone + Send + 'static,
 {
     let Some((tls, reload)) = tls(args, &config)? else {
+        let try_it = TryIt { with: With::Connect, words: try_it };
         return serve_over(args, config, protocol, || (), None, try_it);
     };
+    let try_it = TryIt { with: With::OpenSsl, words: try_it };
     // What can be wrong with a server was found when it was made.
     serve_over(args, config, protocol, move || tls.accept().expect("it was set up"), reload, try_it)
+}
+
+/// In the open, until the peer asks for TLS.
+fn serve_starttls(args: &Serve, config: Config, try_it: &str) -> Result<(), ServeError> {
+    let (tls, reload) = tls(args, &config)?.ok_or(ServeError::NoCertificate)?;
+    let try_it = TryIt { with: With::Connect, words: try_it };
+    serve_over(args, config, Dialog::with_starttls, move || tls.starttls(), reload, try_it)
 }
 
 /// Over this layer.
@@ -80,7 +96,7 @@ fn serve_over<P, L, F, M>(
     protocol: F,
     layer: M,
     reload: Option<Reload>,
-    try_it: &str,
+    try_it: TryIt<'_>,
 ) -> Result<(), ServeError>
 where
     P: Recorded,
@@ -183,7 +199,20 @@ struct Site<'a, F, M, C> {
     limits: Limits,
     recorder: Recorder,
     all: Arc<All<C>>,
-    try_it: &'a str,
+    try_it: TryIt<'a>,
+}
+
+/// How a person can see it work.
+struct TryIt<'a> {
+    with: With,
+    /// What to type first.
+    words: &'a str,
+}
+
+#[derive(PartialEq, Eq)]
+enum With {
+    Connect,
+    OpenSsl,
 }
 
 /// What its workers share.
@@ -274,11 +303,14 @@ where
         let _ = self.all.workers.set(workers);
         print_addresses(addresses).map_err(ServeError::Output)?;
         match addresses.first() {
-            Some(Address::Tcp(address)) if !L::TRANSPARENT => {
-                say(format_args!("try it:  openssl s_client -quiet -connect {address}   then type  {}", self.try_it));
+            Some(Address::Tcp(address)) if self.try_it.with == With::OpenSsl => {
+                say(format_args!(
+                    "try it:  openssl s_client -quiet -connect {address}   then type  {}",
+                    self.try_it.words
+                ));
             }
             Some(address) => {
-                say(format_args!("try it:  {} connect {address}   then type  {}", program(), self.try_it));
+                say(format_args!("try it:  {} connect {address}   then type  {}", program(), self.try_it.words));
             }
             None => {}
         }

@@ -14,6 +14,7 @@
 //! | `GET <name>`  | `OK <bytes>`, then exactly that many bytes    |
 //! | `SIZE <name>` | `OK <bytes>`                                  |
 //! | `NOOP`        | `OK`                                          |
+//! | `STARTTLS`    | `OK`, then TLS, where that is offered         |
 //! | `QUIT`        | `OK`, then the end                            |
 //! | anything else | `-500 protocol error, bad command`, the end   |
 //!
@@ -24,12 +25,16 @@
 //! command, and so is `NOOP` with anything behind it, and an empty line. An
 //! unterminated line at the end of input is nobody's request and is dropped.
 //!
+//! Nothing may be pipelined behind `STARTTLS`: bytes that came with it were sent by who
+//! knows whom, so they end the dialog instead (FAULTS 32). A second one is answered with
+//! `-503 TLS is spoken already`, and the dialog goes on (FAULTS 34).
+//!
 //! What is not decided here: what a name leads to. It goes to the driver, which
 //! knows the root and what lies outside of it (FAULTS 51).
 
 use core::convert::Infallible;
 use drywire_core::framing::{Framing, Lines};
-use drywire_core::{Context, Failure, Limit, Opened, Protocol, Reply, Stop};
+use drywire_core::{Context, Failure, Leftovers, Limit, Opened, Protocol, Reply, Stop};
 use thiserror::Error;
 
 /// The serving side of the dialog.
@@ -42,6 +47,16 @@ pub struct Dialog {
     /// What the file that is being opened is for. One at most: until it is
     /// answered, no line is handled.
     asked: Option<Asked>,
+    tls: Tls,
+}
+
+/// What the layer below does, or could do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tls {
+    /// Whatever it is, `STARTTLS` is none of our words.
+    NotOffered,
+    Offered,
+    Spoken,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -55,7 +70,13 @@ impl Dialog {
     #[must_use]
     pub fn new() -> Dialog {
         // The connection's input bound is the line's.
-        Dialog { lines: Lines::new(usize::MAX), asked: None }
+        Dialog { lines: Lines::new(usize::MAX), asked: None, tls: Tls::NotOffered }
+    }
+
+    /// A dialog that knows `STARTTLS`, for a layer that can be upgraded.
+    #[must_use]
+    pub fn with_starttls() -> Dialog {
+        Dialog { tls: Tls::Offered, ..Dialog::new() }
     }
 
     fn ask(&mut self, name: &[u8], asked: Asked, cx: &mut Context<'_, Self>) -> Result<(), Stop<BadCommand>> {
@@ -82,6 +103,14 @@ impl Protocol for Dialog {
             Request::Get(name) => self.ask(name, Asked::Contents, cx)?,
             Request::Size(name) => self.ask(name, Asked::Size, cx)?,
             Request::Noop => cx.write(b"OK\n")?,
+            Request::StartTls => match self.tls {
+                Tls::NotOffered => return Err(BadCommand.into()),
+                Tls::Offered => {
+                    cx.write(b"OK\n")?;
+                    cx.upgrade(Leftovers::Refuse)?;
+                }
+                Tls::Spoken => cx.write(b"-503 TLS is spoken already\n")?,
+            },
             Request::Quit => {
                 cx.write(b"OK\n")?;
                 cx.close();
@@ -109,6 +138,12 @@ impl Protocol for Dialog {
         Ok(())
     }
 
+    /// Nothing that was said in the open counts any more (FAULTS 33).
+    fn upgraded(&mut self, _: &mut Context<'_, Self>) -> Result<(), Stop<BadCommand>> {
+        *self = Dialog { tls: Tls::Spoken, ..Dialog::new() };
+        Ok(())
+    }
+
     fn error_reply(&self, why: &Failure<BadCommand>, reply: &mut Reply<'_>) {
         match why {
             Failure::Limit(Limit::Input(_) | Limit::Frame(_)) => reply.write(b"-500 protocol error, line too long\n"),
@@ -116,6 +151,7 @@ impl Protocol for Dialog {
                 Limit::Output(_)
                 | Limit::Events(_)
                 | Limit::Opens
+                | Limit::Leftovers
                 | Limit::Parts(_)
                 | Limit::Idle(_)
                 | Limit::FirstByte(_)
@@ -137,6 +173,7 @@ enum Request<'a> {
     Get(&'a [u8]),
     Size(&'a [u8]),
     Noop,
+    StartTls,
     Quit,
 }
 
@@ -147,6 +184,7 @@ impl Request<'_> {
             [b'G', b'E', b'T', b' ', name @ ..] if !name.is_empty() => Ok(Request::Get(name)),
             [b'S', b'I', b'Z', b'E', b' ', name @ ..] if !name.is_empty() => Ok(Request::Size(name)),
             b"NOOP" => Ok(Request::Noop),
+            b"STARTTLS" => Ok(Request::StartTls),
             b"QUIT" => Ok(Request::Quit),
             _ => Err(BadCommand),
         }

@@ -4,6 +4,7 @@ use crate::default_provider;
 use crate::error::TlsError;
 use crate::identity::Identity;
 use crate::layer::Tls;
+use crate::starttls::StartTls;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
@@ -87,10 +88,24 @@ impl Client {
     /// # Errors
     /// [`TlsError::Name`].
     pub fn connect(&self, name: &str) -> Result<Tls, TlsError> {
-        let bad = || TlsError::Name(name.to_owned());
-        let server = ServerName::try_from(name.to_owned()).map_err(|_| bad())?;
-        Ok(Tls::new(ClientConnection::new(self.config.clone(), server).map_err(TlsError::Setup)?))
+        self.begin(named(name)?)
     }
+
+    /// The layer that becomes this when the protocol asks for it (STARTTLS).
+    ///
+    /// # Errors
+    /// [`TlsError::Name`].
+    pub fn starttls(&self, name: &str) -> Result<StartTls, TlsError> {
+        Ok(StartTls::client(self.clone(), named(name)?))
+    }
+
+    pub(crate) fn begin(&self, name: ServerName<'static>) -> Result<Tls, TlsError> {
+        Ok(Tls::new(ClientConnection::new(self.config.clone(), name).map_err(TlsError::Setup)?))
+    }
+}
+
+fn named(name: &str) -> Result<ServerName<'static>, TlsError> {
+    ServerName::try_from(name.to_owned()).map_err(|_| TlsError::Name(name.to_owned()))
 }
 
 impl fmt::Debug for Client {

@@ -219,6 +219,6 @@ impl<E: Engine> Session<E> {
     }
 }
 
-fn failed(reason: &'static str) -> LayerError {
+pub(crate) fn failed(reason: &'static str) -> LayerError {
     LayerError { layer: "tls", reason }
 }

@@ -40,6 +40,7 @@ mod error;
 mod identity;
 mod layer;
 mod server;
+mod starttls;
 
 pub use client::{Client, ClientBuilder};
 pub use error::TlsError;
@@ -50,6 +51,7 @@ pub use rustls::RootCertStore;
 pub use rustls::crypto::CryptoProvider;
 pub use rustls::pki_types::CertificateDer;
 pub use server::{ClientCertificates, Server, ServerBuilder};
+pub use starttls::StartTls;
 
 #[cfg(not(any(feature = "ring", feature = "aws-lc-rs")))]
 compile_error!("drywire-tls needs a provider of cryptography: enable the feature `ring` or `aws-lc-rs`");

@@ -4,6 +4,7 @@ use crate::default_provider;
 use crate::error::TlsError;
 use crate::identity::Identity;
 use crate::layer::Tls;
+use crate::starttls::StartTls;
 use rustls::crypto::CryptoProvider;
 use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
@@ -113,6 +114,12 @@ impl Server {
     /// [`TlsError::Setup`]; never in a server that could be built.
     pub fn accept(&self) -> Result<Tls, TlsError> {
         Ok(Tls::new(ServerConnection::new(self.config.clone()).map_err(TlsError::Setup)?))
+    }
+
+    /// The layer for one peer that becomes this when the protocol asks for it (STARTTLS).
+    #[must_use]
+    pub fn starttls(&self) -> StartTls {
+        StartTls::server(self.clone())
     }
 
     /// Shows this from now on, to all that connect, from any thread; connections that stand go on.
