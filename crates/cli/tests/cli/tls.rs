@@ -11,6 +11,7 @@ use std::process::{Command, Stdio};
 
 crate::support::on_every_driver!(
     w8_python_has_its_files_and_its_ends_over_tls,
+    w8_python_starts_tls_in_the_middle_and_cannot_say_more_with_it,
     w8_openssl_talks_to_a_protocol_that_knows_nothing_of_it,
     fault_80_who_speaks_plainly_gets_an_alert_and_the_close,
     fault_75_stream_that_is_cut_is_logged_as_cut,
@@ -34,8 +35,13 @@ impl Place {
     }
 
     fn serve(&self, protocol: &str, driver: &str) -> Server {
+        self.serve_with(protocol, driver, &[])
+    }
+
+    fn serve_with(&self, protocol: &str, driver: &str, more: &[&str]) -> Server {
         let [cert, key] = ["cert.pem", "key.pem"].map(|name| text(&self.path(name)));
         let mut args = vec![protocol, "--driver", driver, "--tls-cert", &cert, "--tls-key", &key];
+        args.extend(more);
         let root = text(self.0.path());
         if protocol == "dialog" {
             args.extend(["--root", &root]);
@@ -49,10 +55,25 @@ fn text(path: &Path) -> String {
 }
 
 fn w8_python_has_its_files_and_its_ends_over_tls(driver: &str) {
-    let Some(python) = installed(&["python3"], "python3", "to talk to") else { return };
     let place = Place::new();
-    let server = place.serve("dialog", driver);
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cli/tls/peer.py");
+    let said =
+        python(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cli/tls/peer.py"), &place, || place.serve("dialog", driver));
+    assert!(said.is_none_or(|said| said.starts_with(b"same TLSv1.3")));
+}
+
+fn w8_python_starts_tls_in_the_middle_and_cannot_say_more_with_it(driver: &str) {
+    let place = Place::new();
+    let said = python(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cli/tls/starttls.py"), &place, || {
+        place.serve_with("dialog", driver, &["--starttls"])
+    });
+    assert!(said.is_none_or(|said| said == b"same\n"));
+}
+
+/// What a client in Python says at its end; it has failed if it did not like something. `None` where
+/// there is no Python.
+fn python(script: &str, place: &Place, serve: impl FnOnce() -> Server) -> Option<Vec<u8>> {
+    let python = installed(&["python3"], "python3", "to talk to")?;
+    let server = serve();
     let mut python = Command::new(python);
     python.args([script, &server.address]).args(["cert.pem", "big"].map(|name| place.path(name)));
     python.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -60,7 +81,7 @@ fn w8_python_has_its_files_and_its_ends_over_tls(driver: &str) {
     let stdout = python.stdout();
     let said = bounded("the talk", move || read_to_end(stdout));
     python.exits_with(0);
-    assert!(said.starts_with(b"same TLSv1.3"), "{}", said.escape_ascii());
+    Some(said)
 }
 
 fn w8_openssl_talks_to_a_protocol_that_knows_nothing_of_it(driver: &str) {
@@ -182,4 +203,16 @@ fn w8_configuration_names_the_certificate() {
     let mut first = [0];
     peer.read_exact(&mut first).unwrap();
     assert_eq!(first, [21], "an alert: it speaks TLS");
+}
+
+#[test]
+fn w8_starttls_without_a_certificate_says_what_is_missing() {
+    let place = Place::new();
+    let root = text(place.0.path());
+    let output = drywire(&["serve", "dialog", "--starttls", "--root", &root]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("--tls-cert and --tls-key") && said.contains("--tls-self-signed"), "{said}");
+    let output = drywire(&["serve", "line-echo", "--starttls"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "a wrong command line");
 }

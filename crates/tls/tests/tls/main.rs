@@ -2,6 +2,7 @@
 
 mod ends;
 mod handshake;
+mod starttls;
 mod strangers;
 mod support;
 mod worlds;
