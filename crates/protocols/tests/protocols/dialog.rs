@@ -125,6 +125,21 @@ fn b13_noop_is_fine_and_quit_is_the_last() {
 }
 
 #[test]
+fn starttls_is_no_word_where_it_is_not_offered() {
+    is_bad(b"STARTTLS\n");
+    // Offered, over a layer that cannot: an end, and never a dialog that only seems to be private.
+    let seen = peer(b"STARTTLS\n").stays().meets(Dialog::with_starttls());
+    assert_eq!(seen.sent, Sent::of(b"OK\n"));
+    assert!(matches!(seen.report.expect("closed").reason, Reason::Layer(_)));
+    let seen = peer(b"STARTTLS\nNOOP\n").meets(Dialog::with_starttls());
+    closed(
+        seen,
+        &Sent::of(b"-500 protocol error, bytes were sent ahead of the upgrade\n"),
+        &Reason::Limit(Limit::Leftovers),
+    );
+}
+
+#[test]
 fn b13_names_are_bytes_behind_exactly_one_space() {
     answers(b"GET  two  spaces \n", &Sent::of(b"OK 13\n").file(b" two  spaces ", 13));
     answers(b"SIZE  two  spaces \r\n", &Sent::of(b"OK 13\n"));
