@@ -6,6 +6,7 @@
 
 use crate::close::CloseReport;
 use crate::connection::Io;
+use crate::connection::WIRE_AHEAD;
 use crate::error::{FileError, TransportError};
 use crate::file::FileId;
 use crate::output::{Buffers, FilePart, MAX_SLICES};
@@ -97,7 +98,9 @@ impl Write<'_> {
     pub fn with_slices<R>(&self, offer: impl FnOnce(&[&[u8]], bool) -> R) -> R {
         let buffers = &*self.side.buffers;
         if self.from_layers {
-            return offer(&[&buffers.wire[buffers.wire_start..]], !buffers.output.is_empty());
+            let wire = &buffers.wire[buffers.wire_start..];
+            // What is queued may wait for the peer: for its part of a handshake.
+            return offer(&[wire], wire.len() >= WIRE_AHEAD && !buffers.output.is_empty());
         }
         let mut slices: [&[u8]; MAX_SLICES] = [&[]; MAX_SLICES];
         let (count, more) = buffers.output.gather(&mut slices);
@@ -119,6 +122,7 @@ impl Write<'_> {
             side.buffers.on_wire_taken(n);
         } else {
             side.buffers.output.wrote(n, side.pool);
+            side.io.wrote |= n > 0;
         }
         side.moved(n as u64);
     }
@@ -191,6 +195,7 @@ impl StreamFile<'_> {
         self.side.tap(Entry::Sent { n });
         let done = self.side.buffers.output.sent(n);
         self.side.buffers.to_close.extend(done);
+        self.side.io.wrote |= n > 0;
         self.side.moved(n);
     }
 

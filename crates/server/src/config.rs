@@ -60,7 +60,8 @@ pub struct Config {
     /// A network of 64 bits is one address of IPv6. Unix sockets are not counted by address.
     pub max_connections_per_address: usize,
     /// What a peer hears that is refused for one of these, before the close: a line its
-    /// protocol has for it, such as `421 too busy` and its end of line. Best effort.
+    /// protocol has for it, such as `421 too busy` and its end of line. Best effort; not
+    /// where TLS is spoken from the first byte, where words would be a broken record.
     pub refusal: String,
     /// Bytes that all connections and what waits for them may hold together, in all
     /// workers: a hard bound on what [`Commons`](crate::Commons) counts.

@@ -91,6 +91,10 @@ impl Layer for Tls {
         self.0.send(plain, wire)
     }
 
+    fn is_opening(&self) -> bool {
+        self.is_handshaking()
+    }
+
     fn receive_end(&mut self) -> Result<(), LayerError> {
         self.0.receive_end()
     }

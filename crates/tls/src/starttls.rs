@@ -57,6 +57,8 @@ impl StartTls {
 }
 
 impl Layer for StartTls {
+    const BEGINS_PLAIN: bool = true;
+
     fn receive(&mut self, received: &[u8], plain: &mut Sink<'_>, wire: &mut Sink<'_>) -> Result<(), LayerError> {
         match &mut self.0 {
             State::Plain(_) => ().receive(received, plain, wire),
@@ -77,6 +79,10 @@ impl Layer for StartTls {
             State::Plain(_) => ().send(plain, wire),
             State::Tls(tls) => tls.send(plain, wire),
         }
+    }
+
+    fn is_opening(&self) -> bool {
+        self.tls().is_some_and(Layer::is_opening)
     }
 
     fn upgrade(&mut self, wire: &mut Sink<'_>) -> Result<(), LayerError> {

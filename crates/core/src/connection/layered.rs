@@ -16,7 +16,7 @@ use crate::time::Time;
 pub(super) const FILE_PIECE: usize = 16 * 1024;
 
 /// Encoded bytes that may wait for the transport before more are encoded.
-const WIRE_AHEAD: usize = 16 * 1024;
+pub(crate) const WIRE_AHEAD: usize = 16 * 1024;
 
 /// Encoded bytes that may wait before reading pauses. More than one piece on top
 /// of [`WIRE_AHEAD`] encodes to, so output of the protocol's own never pauses it.
@@ -212,7 +212,7 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
             Ok(0) => Due::Nothing,
             Ok(n) => {
                 conn.io.encoded += n as u64;
-                conn.io.gathered = true;
+                (conn.io.gathered, conn.io.wrote) = (true, true);
                 if part.is_some() {
                     self.workspace.file.drain(..n);
                     let done = buffers.output.sent(n as u64);

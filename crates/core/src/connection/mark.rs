@@ -51,6 +51,16 @@ impl<P: Protocol, L: Layer> Connection<P, L> {
         }
     }
 
+    /// Whether the transport has taken all that was written, with layers all that they made
+    /// of it; true once for all of it. What layers say by themselves, as a handshake, is
+    /// none of it. Never any more once something that was owed was dropped.
+    pub fn take_written_out(&mut self) -> bool {
+        let is_encoded = L::TRANSPARENT || (!self.io.gathered && !self.layer.is_owing());
+        let is_news = self.io.wrote && is_encoded && !self.is_owing() && self.io.counters.unsent == 0;
+        self.io.wrote &= !is_news;
+        is_news
+    }
+
     /// A command was accepted that no call of its handler has dealt with yet, or only one
     /// that failed and was undone. Still true when the connection has ended: it was in vain
     /// then (FAULTS 66).

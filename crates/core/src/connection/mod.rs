@@ -36,6 +36,7 @@ use crate::workspace::{Pool, Workspace};
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use core::fmt;
+pub(crate) use layered::WIRE_AHEAD;
 use layered::WIRE_FULL;
 use phase::{Asked, End, InputEnd, OutputEnd, Phase};
 use reading::READ_AT_MOST;
@@ -93,6 +94,8 @@ pub(crate) struct Io {
     pub(crate) write_blocked: bool,
     /// Layers took bytes since they were last flushed, and may hold some back.
     pub(crate) gathered: bool,
+    /// Bytes of the queue have left it since [`Connection::take_written_out`] was last true.
+    pub(crate) wrote: bool,
 }
 
 impl Io {
@@ -131,6 +134,7 @@ impl<P: Protocol, L: Layer> Connection<P, L> {
                 unheard_since: Time::NEVER,
                 write_blocked: false,
                 gathered: false,
+                wrote: false,
             },
             buffers: None,
             blocked: None,
@@ -143,6 +147,16 @@ impl<P: Protocol, L: Layer> Connection<P, L> {
             fuse: 0,
             tape: None,
         }
+    }
+
+    /// The same connection on top of another layer.
+    ///
+    /// # Panics
+    /// When it has had a turn, or is recorded: the layer it had has begun, or was told of.
+    #[must_use]
+    pub fn on_layer<M: Layer>(self, layer: M) -> Connection<P, M> {
+        assert!(matches!(self.phase, Phase::New) && self.tape.is_none(), "a layer comes before the first turn");
+        Connection { limits: self.limits, fuse: self.fuse, ..Connection::with_layer(self.protocol, layer) }
     }
 
     /// The same connection with other bounds than [`Protocol::LIMITS`].

@@ -295,7 +295,8 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
             OutputEnd::Asked => {
                 if !L::TRANSPARENT {
                     let conn = &mut *self.conn;
-                    if conn.layer.is_owing() {
+                    let is_alone = matches!(conn.phase, Phase::New | Phase::Active);
+                    if conn.layer.is_owing() || (is_alone && conn.layer.is_opening()) {
                         return Finish::Nothing;
                     }
                     let buffers = lent(&mut conn.buffers);

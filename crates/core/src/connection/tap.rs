@@ -59,7 +59,9 @@ impl<P: Protocol, L: Layer> Connection<P, L> {
         if L::TRANSPARENT {
             return;
         }
-        let (holding, owing, ended) = (self.layer.is_holding(), self.layer.is_owing(), self.layer.has_ended());
+        let layer = &self.layer;
+        let (holding, owing, ended) = (layer.is_holding(), layer.is_owing(), layer.has_ended());
+        let opening = layer.is_opening();
         let Some(tape) = &mut self.tape else { return };
         let Called { kind, error, taken, crc, wire } = called;
         let call = LayerCall {
@@ -72,6 +74,7 @@ impl<P: Protocol, L: Layer> Connection<P, L> {
             holding,
             owing,
             ended,
+            opening,
         };
         tape.recorder.on_layer(call, plain);
     }

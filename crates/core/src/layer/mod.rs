@@ -19,6 +19,10 @@ pub trait Layer {
     /// Both directions pass unchanged, and no method needs to be called.
     const TRANSPARENT: bool = false;
 
+    /// Its first bytes are the protocol's own, unchanged: what a peer is told that gets no
+    /// connection, it can read.
+    const BEGINS_PLAIN: bool = Self::TRANSPARENT;
+
     /// Called once, before anything else. A handshake's first words go to `wire`.
     ///
     /// # Errors
@@ -60,6 +64,12 @@ pub trait Layer {
     /// Bytes it took to send wait until more was received. Our direction does not
     /// end before they are out.
     fn is_owing(&self) -> bool {
+        false
+    }
+
+    /// Its handshake is not through. The end of our direction alone waits for that, or it would
+    /// break it; a close does not.
+    fn is_opening(&self) -> bool {
         false
     }
 

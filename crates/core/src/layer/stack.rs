@@ -45,6 +45,7 @@ impl<Outer: Layer, Inner: Layer> Stack<Outer, Inner> {
 
 impl<Outer: Layer, Inner: Layer> Layer for Stack<Outer, Inner> {
     const TRANSPARENT: bool = Outer::TRANSPARENT && Inner::TRANSPARENT;
+    const BEGINS_PLAIN: bool = Outer::BEGINS_PLAIN && Inner::BEGINS_PLAIN;
 
     fn open(&mut self, wire: &mut Sink<'_>) -> Result<(), LayerError> {
         let outer = self.outer.open(wire);
@@ -95,6 +96,10 @@ impl<Outer: Layer, Inner: Layer> Layer for Stack<Outer, Inner> {
 
     fn is_owing(&self) -> bool {
         !self.down.is_empty() || self.outer.is_owing() || self.inner.is_owing()
+    }
+
+    fn is_opening(&self) -> bool {
+        self.outer.is_opening() || self.inner.is_opening()
     }
 
     fn flush(&mut self, wire: &mut Sink<'_>) -> Result<(), LayerError> {

@@ -30,7 +30,7 @@
 //! 28   Report          b kind · text · n received · n sent · n discarded · n unsent
 //! 29   Wait            b which: 1 read, 2 write, 4 deadline, 8 input, 16 output, 32 files, 64 wire
 //!                      · b why · z deadline · n input · n output · n files · n wire, those there are
-//! 30   Layer           b kind + 8 failed + 16 holding + 32 owing + 64 ended · n taken · c crc · n plain
+//! 30   Layer           b kind + 8 failed + 16 holding + 32 owing + 64 ended + 128 opening · n taken · c crc · n plain
 //!                      · n wire · n length · layer · n length · reason, the last four when failed
 //! 31   End             b 0 Closed, 1 Dropped, 2 Full
 //! 32   FlushOnly
@@ -334,9 +334,10 @@ fn take_wait<'a>(from: &mut &'a [u8], now: Time) -> Option<Entry<'a>> {
 
 fn put_layer(call: &LayerCall<'_>, out: &mut Vec<u8>) {
     let failed = call.error.is_some();
-    let flags =
-        u8::from(failed) << 3 | u8::from(call.holding) << 4 | u8::from(call.owing) << 5 | u8::from(call.ended) << 6;
-    put_numbers(30, &[u64::from(position(&CALLS, call.kind) | flags), call.taken.into()], out);
+    let flags = [failed, call.holding, call.owing, call.ended, call.opening];
+    let flags = flags.iter().rev().fold(0, |flags, is_so| flags << 1 | u8::from(*is_so));
+    out.extend_from_slice(&[30, position(&CALLS, call.kind) | flags << 3]);
+    put_number(call.taken.into(), out);
     out.extend_from_slice(&call.crc.to_le_bytes());
     put_number(call.plain.into(), out);
     put_number(call.wire.into(), out);
@@ -354,9 +355,9 @@ fn take_layer<'a>(from: &mut &'a [u8]) -> Option<LayerCall<'a>> {
         0 => None,
         _ => Some((take_str(from)?.into(), take_str(from)?.into())),
     };
-    let (holding, owing, ended) = (flags & 16 != 0, flags & 32 != 0, flags & 64 != 0);
-    let is_sound = flags & 0x80 == 0 && u64::from(wire) <= MOST_WIRE;
-    is_sound.then_some(LayerCall { kind, taken, crc, plain, wire, error, holding, owing, ended })
+    let [holding, owing, ended, opening] = [16, 32, 64, 128].map(|bit| flags & bit != 0);
+    let is_sound = u64::from(wire) <= MOST_WIRE;
+    is_sound.then_some(LayerCall { kind, taken, crc, plain, wire, error, holding, owing, ended, opening })
 }
 
 /// Wraps, so that a clock that runs backwards is recorded as well.

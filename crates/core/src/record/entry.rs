@@ -279,6 +279,8 @@ pub struct LayerCall<'a> {
     pub owing: bool,
     /// [`Layer::has_ended`](crate::layer::Layer::has_ended) afterwards.
     pub ended: bool,
+    /// [`Layer::is_opening`](crate::layer::Layer::is_opening) afterwards.
+    pub opening: bool,
 }
 
 /// The calls of [`Layer`](crate::layer::Layer).
@@ -356,9 +358,9 @@ impl Text<'_> {
 impl LayerCall<'_> {
     fn into_owned(self) -> LayerCall<'static> {
         let owned = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
-        let LayerCall { kind, taken, crc, plain, wire, error, holding, owing, ended } = self;
+        let LayerCall { kind, taken, crc, plain, wire, error, holding, owing, ended, opening } = self;
         let error = error.map(|(layer, reason)| (owned(layer), owned(reason)));
-        LayerCall { kind, taken, crc, plain, wire, error, holding, owing, ended }
+        LayerCall { kind, taken, crc, plain, wire, error, holding, owing, ended, opening }
     }
 }
 

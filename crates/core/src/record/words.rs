@@ -116,6 +116,9 @@ impl fmt::Display for LayerCall<'_> {
         if self.ended {
             f.write_str("; the peer has ended")?;
         }
+        if self.opening {
+            f.write_str("; shakes hands")?;
+        }
         Ok(())
     }
 }

@@ -7,7 +7,7 @@ use crate::support::pair::Pair;
 use crate::support::probe::Probe;
 use crate::support::rig::Rig;
 use crate::support::scenario::letters;
-use crate::support::script::{Bad, Hooks, Script};
+use crate::support::script::{Bad, Cx, Hooks, Script};
 use crate::support::{ms, pattern};
 use drywire_core::layer::{Layer, LayerError, Sink, Stack};
 use drywire_core::{Connection, FileError, Limits, Protocol, Reason};
@@ -196,6 +196,40 @@ fn layer_that_fails_to_open_is_never_opened_to_the_protocol() {
     assert_eq!(rig.net.taken, b"no");
     assert_eq!(rig.conn.protocol().calls, 0);
     assert!(matches!(rig.report().reason, Reason::Layer(_)));
+}
+
+/// It would break it; a close goes at once, or a server could not stop beside who says nothing.
+#[test]
+fn end_of_our_direction_waits_for_the_handshake_and_a_close_does_not() {
+    let ends = |does: fn(&mut Cx<'_>)| {
+        let protocol = Hooks::new().on_open(move |cx| {
+            does(cx);
+            Ok(())
+        });
+        let mut rig = Rig::on(Connection::with_layer(protocol, Records::with_handshake()));
+        rig.settle();
+        rig
+    };
+    let mut half = ends(|cx| cx.half_close());
+    assert_eq!((&half.net.taken[..], half.net.half_closed), (HELLO, false));
+    half.feed(HELLO);
+    assert_eq!(half.net.taken, [HELLO, &[0]].concat());
+    assert!(half.net.half_closed);
+    let whole = ends(|cx| cx.close());
+    assert_eq!(whole.net.taken, [HELLO, &[0]].concat());
+    assert!(whole.net.half_closed);
+}
+
+#[test]
+fn layer_may_be_put_below_a_connection_that_was_made() {
+    let limits = Limits { output_bytes: 77, ..Script::LIMITS };
+    let mut conn = Connection::new(Script::default()).with_limits(limits);
+    conn.inject_full(1);
+    let mut rig = Rig::on(conn.on_layer(Records::default()));
+    assert_eq!(rig.conn.limits().output_bytes, 77);
+    assert_eq!(rig.conn.full_in(), 1);
+    rig.feed(record(b"echo\n"));
+    assert!(decoded(&rig.net.taken).ends_with(b"echo[0]\n"));
 }
 
 #[test]

@@ -54,6 +54,38 @@ fn w2_mark_counts_the_contents_of_files() {
     assert!(rig.conn.is_past(&mut mark));
 }
 
+#[test]
+fn w4_written_out_is_true_once_when_nothing_is_owed_any_more() {
+    let mut rig = blocked((), 10);
+    for taken in 1..=10 {
+        rig.net.room = 1;
+        rig.turn();
+        assert_eq!(rig.conn.take_written_out(), taken == 10);
+    }
+    assert!(!rig.conn.take_written_out(), "it was said");
+    rig.net.room = 100;
+    rig.turn_with(|live| live.handle_command(5).expect("it is idle"));
+    assert!(rig.conn.take_written_out());
+    rig.net.room = 1;
+    rig.turn_with(|live| live.handle_command(5).expect("it is idle"));
+    rig.turn_with(|live| live.abort());
+    assert!(!rig.conn.take_written_out(), "what was dropped is not written out");
+}
+
+/// What a layer says by itself was written by nobody.
+#[test]
+fn w4_handshake_is_not_written_out_and_what_waited_for_it_is() {
+    let mut rig = Rig::on(Connection::with_layer(writes(), Records::with_handshake()));
+    rig.settle();
+    assert!(rig.net.taken.len() == 1 && !rig.conn.take_written_out());
+    rig.turn_with(|live| live.handle_command(5).expect("it is idle"));
+    assert!(!rig.conn.take_written_out(), "the layer waits for the peer");
+    rig.feed([crate::support::layers::HELLO]);
+    assert!(rig.conn.take_written_out() && !rig.conn.take_written_out());
+    rig.turn_with(|live| live.close());
+    assert!(rig.net.taken.ends_with(&[0]) && !rig.conn.take_written_out(), "nor is its end");
+}
+
 /// Layers gather, and what they made of it is longer: only its last byte counts.
 #[test]
 fn w2_mark_behind_layers_is_passed_with_the_last_byte_that_they_made_of_it() {

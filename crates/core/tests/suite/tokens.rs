@@ -4,11 +4,11 @@
 #![expect(clippy::wildcard_enum_match_arm, reason = "each test names the one action it expects")]
 #![expect(clippy::drop_non_drop, clippy::forget_non_drop, reason = "that they have no `Drop` is what is tested")]
 
-use crate::support::layers::Escapes;
+use crate::support::layers::{Escapes, Records};
 use crate::support::rig::Rig;
 use crate::support::scenario::{At, Scenario, letters};
 use crate::support::script::{Hooks, Script};
-use drywire_core::{Action, Blocked, Connection, Live, Misuse, Read, Reason, Time, Wait, Workspace};
+use drywire_core::{Action, Blocked, Connection, Limits, Live, Misuse, Protocol, Read, Reason, Time, Wait, Workspace};
 use std::mem::forget;
 
 fn echo() -> Connection<Hooks> {
@@ -71,6 +71,24 @@ fn write_that_is_dropped_forgotten_or_blocked_waits_for_writability() {
         drop(live);
         assert_eq!(conn.held_bytes(), 0);
     }
+}
+
+/// Else the kernel keeps a handshake for a fifth of a second, until more would follow.
+#[test]
+fn more_is_said_to_follow_only_what_layers_have_no_room_for() {
+    let says = |n: usize| Hooks::new().on_open(move |cx| cx.write(&vec![b'x'; n]));
+    let limits = Limits { output_bytes: 100_000, ..Hooks::LIMITS };
+    let hint = |conn: Connection<Hooks, Records>| {
+        let (mut conn, mut workspace, mut hint) = (conn.with_limits(limits), Workspace::new(), None);
+        match conn.lend(&mut workspace, Time::ZERO).poll() {
+            Action::Write(write) => write.with_slices(|_, more| hint = Some(more)),
+            other => panic!("{other:?}"),
+        }
+        hint
+    };
+    let greets = Connection::with_layer(says(10), Records::with_handshake());
+    assert_eq!(hint(greets), Some(false), "the greeting waits for the peer's part of the handshake");
+    assert_eq!(hint(Connection::with_layer(says(50_000), Records::default())), Some(true));
 }
 
 #[test]

@@ -150,7 +150,9 @@ where
     /// for it, and counted (FAULTS 25, 26).
     fn refuse(&mut self, stream: N::Open, peer: &Address, refusal: Refusal) {
         self.stats.on_refused(refusal);
-        self.net.refuse(stream, self.config.refusal.as_bytes());
+        // Behind TLS the words would be a broken record to it.
+        let words = if L::BEGINS_PLAIN { &*self.config.refusal } else { "" };
+        self.net.refuse(stream, words.as_bytes());
         if let Log::Write { suppressed } = self.refusals.on_event(self.now) {
             warn!(peer = %escaped(peer), reason = %refusal, suppressed, "refused");
         }

@@ -54,12 +54,6 @@ impl<P: Protocol, L: Layer, N: Net> Entry<P, L, N> {
         self.writable |= news.write || news.failed;
     }
 
-    /// It has sent something, and now owes nothing; what an abort has dropped was owed.
-    pub(super) fn is_written_out(&self, sent_before: u64) -> bool {
-        let counters = self.connection.counters();
-        counters.sent > sent_before && counters.unsent == 0 && !self.connection.is_owing()
-    }
-
     pub(super) fn new(connection: Connection<P, L>, line: Line<N>, place: Place) -> Entry<P, L, N> {
         Entry {
             connection,

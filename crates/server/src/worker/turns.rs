@@ -32,8 +32,7 @@ where
             return self.come(id, application);
         }
         let may_grow = self.memory.may_grow(entry.held);
-        let before = entry.connection.counters();
-        let mut counted = before;
+        let mut counted = entry.connection.counters();
         if entry.alarm <= self.now
             && let Some(stream) = entry.line.stream_mut()
         {
@@ -74,7 +73,7 @@ where
             match turn {
                 Turn::Event(event) => application.event(self, id, event),
                 Turn::Again => {
-                    let written_out = entry.is_written_out(before.sent);
+                    let written_out = entry.connection.take_written_out();
                     entry.settle(&mut self.memory);
                     self.make_ready(id);
                     if written_out {
@@ -85,7 +84,7 @@ where
                 Turn::Wait(mut wait) => {
                     wait.read &= !entry.ready.read;
                     let news = self.net.arm(stream, &wait);
-                    let written_out = entry.is_written_out(before.sent);
+                    let written_out = entry.connection.take_written_out();
                     entry.settle(&mut self.memory);
                     if news != News::default() {
                         entry.note(news);

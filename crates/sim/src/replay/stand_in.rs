@@ -14,6 +14,7 @@ pub(super) struct StandIn<'a> {
     is_holding: bool,
     is_owing: bool,
     has_ended: bool,
+    is_opening: bool,
     /// The plain bytes that were taken last, to find out which of them differ.
     sent: Rc<RefCell<Vec<u8>>>,
 }
@@ -26,7 +27,7 @@ struct Recorded<'a> {
 
 impl<'a> StandIn<'a> {
     pub(super) fn new(entries: Entries<'a>, sent: Rc<RefCell<Vec<u8>>>) -> StandIn<'a> {
-        StandIn { entries, is_holding: false, is_owing: false, has_ended: false, sent }
+        StandIn { entries, is_holding: false, is_owing: false, has_ended: false, is_opening: false, sent }
     }
 
     /// The next call, if it is of this kind. When it is not, the two recordings
@@ -40,7 +41,8 @@ impl<'a> StandIn<'a> {
         if call.kind != kind {
             return Err(UNEXPECTED);
         }
-        (self.is_holding, self.is_owing, self.has_ended) = (call.holding, call.owing, call.ended);
+        (self.is_holding, self.is_owing) = (call.holding, call.owing);
+        (self.has_ended, self.is_opening) = (call.ended, call.opening);
         let mut plain = Vec::new();
         while plain.len() < call.plain as usize {
             let Entry::Bytes(piece) = self.next()? else { return Err(UNEXPECTED) };
@@ -113,6 +115,10 @@ impl Layer for StandIn<'_> {
 
     fn has_ended(&self) -> bool {
         self.has_ended
+    }
+
+    fn is_opening(&self) -> bool {
+        self.is_opening
     }
 
     fn flush(&mut self, wire: &mut Sink<'_>) -> Result<(), LayerError> {

@@ -69,7 +69,8 @@ fn all() -> Vec<Entry<'static>> {
         .chain([(LayerCallKind::Send, Some((Cow::Borrowed("tls"), Cow::Borrowed("bad record"))))])
     {
         let (holding, owing, ended) = (error.is_some(), error.is_none(), kind == LayerCallKind::Receive);
-        all.push(Entry::Layer(LayerCall { kind, taken: 1, crc: 2, plain: 3, wire: 4, error, holding, owing, ended }));
+        let (opening, taken, crc, plain, wire) = (kind == LayerCallKind::Open, 1, 2, 3, 4);
+        all.push(Entry::Layer(LayerCall { kind, taken, crc, plain, wire, error, holding, owing, ended, opening }));
     }
     all
 }
@@ -110,6 +111,7 @@ fn no_entry_is_longer_than_the_longest() {
         holding: yes,
         owing: yes,
         ended: yes,
+        opening: yes,
     };
     let report = Entry::Report { kind: ReasonKind::Peer, text: most, counters };
     for entry in [Entry::Layer(call), report] {

@@ -126,6 +126,10 @@ impl Layer for Records {
         Ok(plain.len())
     }
 
+    fn is_opening(&self) -> bool {
+        self.shakes_hands && !self.hello_came
+    }
+
     fn flush(&mut self, wire: &mut Sink<'_>) -> Result<(), LayerError> {
         self.still_works()?;
         if !self.gathered.is_empty() {
