@@ -2,6 +2,7 @@
 //! [`Worker`](drywire_server::Worker): what it hears, and what it may do then.
 
 use crate::subject::Testable;
+use crate::wire::Wire;
 use drywire_core::Connection;
 use drywire_server::{Address, ConnectError, DrainReport, Id, Net, SendError, Worker};
 use std::fmt;
@@ -53,13 +54,13 @@ impl<P: Testable> fmt::Debug for Heard<'_, P> {
 }
 
 /// A worker, whatever its sockets are.
-#[expect(missing_docs, reason = "each is the worker's method of that name")]
+#[expect(missing_docs, reason = "each is the worker's method of that name, or asks for what one gives")]
 pub trait Hands<P: Testable> {
     fn send(&mut self, id: Id, command: P::Command) -> Result<(), SendError<P::Command>>;
     fn close(&mut self, id: Id);
     fn abort(&mut self, id: Id);
     fn connect(&mut self, address: &Address, connection: Connection<P>) -> Result<Id, ConnectError>;
-    fn connection(&self, id: Id) -> Option<&Connection<P>>;
+    fn has(&self, id: Id) -> bool;
     fn set_timer(&mut self, name: &'static str, after: Duration);
     fn repeat_timer(&mut self, name: &'static str, period: Duration);
     fn cancel_timer(&mut self, name: &str) -> bool;
@@ -68,48 +69,51 @@ pub trait Hands<P: Testable> {
     fn drain_report(&self) -> Option<&DrainReport>;
 }
 
-impl<P: Testable, N: Net> Hands<P> for Worker<P, (), N> {
+/// A worker over a wire.
+pub(crate) struct OnWire<'a, P: Testable, W: Wire, N: Net>(pub(crate) &'a mut Worker<P, W::Layer, N>);
+
+impl<P: Testable, W: Wire, N: Net> Hands<P> for OnWire<'_, P, W, N> {
     fn send(&mut self, id: Id, command: P::Command) -> Result<(), SendError<P::Command>> {
-        self.send(id, command)
+        self.0.send(id, command)
     }
 
     fn close(&mut self, id: Id) {
-        self.close(id);
+        self.0.close(id);
     }
 
     fn abort(&mut self, id: Id) {
-        self.abort(id);
+        self.0.abort(id);
     }
 
     fn connect(&mut self, address: &Address, connection: Connection<P>) -> Result<Id, ConnectError> {
-        self.connect(address, connection)
+        self.0.connect(address, connection.on_layer(W::connects()))
     }
 
-    fn connection(&self, id: Id) -> Option<&Connection<P>> {
-        self.connection(id)
+    fn has(&self, id: Id) -> bool {
+        self.0.connection(id).is_some()
     }
 
     fn set_timer(&mut self, name: &'static str, after: Duration) {
-        self.set_timer(name, after);
+        self.0.set_timer(name, after);
     }
 
     fn repeat_timer(&mut self, name: &'static str, period: Duration) {
-        self.repeat_timer(name, period);
+        self.0.repeat_timer(name, period);
     }
 
     fn cancel_timer(&mut self, name: &str) -> bool {
-        self.cancel_timer(name)
+        self.0.cancel_timer(name)
     }
 
     fn shutdown(&mut self) {
-        self.shutdown();
+        self.0.shutdown();
     }
 
     fn panics(&self) -> u64 {
-        self.panics()
+        self.0.panics()
     }
 
     fn drain_report(&self) -> Option<&DrainReport> {
-        self.drain_report()
+        self.0.drain_report()
     }
 }

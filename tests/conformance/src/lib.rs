@@ -54,12 +54,14 @@ mod noise;
 mod on_a_thread;
 mod peer;
 mod refusing;
+mod session;
 mod stage;
 mod staged;
 mod subject;
 mod suite;
 mod talk;
 pub mod transcript;
+pub mod wire;
 
 pub use hands::{Hands, Heard, Hook};
 pub use on_a_thread::{Begin, On, Runs, Thread};

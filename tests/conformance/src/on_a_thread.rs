@@ -4,6 +4,7 @@
 use crate::peer::narrow_listener;
 use crate::staged::Staged;
 use crate::subject::{Capability, Options, Running, Scene, Subject, Testable};
+use crate::wire::{Plain, Wire};
 use drywire_server::{Address, Commons, Config, Net, ServerHandle, Target, Worker};
 use std::fmt;
 use std::io;
@@ -32,29 +33,33 @@ pub trait Runs: 'static {
     ///
     /// # Errors
     /// What `begin` says, or why there is no driver.
-    fn run<P: Testable>(config: Config, begin: impl Begin<P, Self::Net>) -> io::Result<()>;
+    fn run<P: Testable, W: Wire>(config: Config, begin: impl Begin<P, W, Self::Net>) -> io::Result<()>;
 }
 
 /// What is done before the first round.
-pub trait Begin<P: Testable, N: Net>: FnOnce(&mut Worker<P, (), N>) -> io::Result<Staged<P>> + Send + 'static {}
-impl<P: Testable, N: Net, F> Begin<P, N> for F where
-    F: FnOnce(&mut Worker<P, (), N>) -> io::Result<Staged<P>> + Send + 'static
+pub trait Begin<P: Testable, W: Wire, N: Net>:
+    FnOnce(&mut Worker<P, W::Layer, N>) -> io::Result<Staged<P, W>> + Send + 'static
+{
+}
+impl<P: Testable, W: Wire, N: Net, F> Begin<P, W, N> for F where
+    F: FnOnce(&mut Worker<P, W::Layer, N>) -> io::Result<Staged<P, W>> + Send + 'static
 {
 }
 
-/// The [`Subject`] that `R` runs.
+/// The [`Subject`] that `R` runs, over a wire.
 #[derive(Debug)]
-pub struct On<R>(PhantomData<R>);
+pub struct On<R, W = Plain>(PhantomData<(R, W)>);
 
-impl<R: Runs> Subject for On<R> {
+impl<R: Runs, W: Wire> Subject for On<R, W> {
     const NAME: &'static str = R::NAME;
     const CAN: &'static [Capability] = R::CAN;
     const PATIENCE: Duration = R::PATIENCE;
+    const IS_TLS: bool = W::IS_TLS;
     type Running<P: Testable> = Thread<P>;
 
     fn serve<P: Testable>(address: &Address, options: Options, scene: Scene<P>) -> io::Result<Thread<P>> {
         let (asked, narrow) = (address.clone(), options.narrow);
-        Thread::start::<R>(&options, scene, move |worker, _| {
+        Thread::start::<R, W>(&options, scene, move |worker, _| {
             let listener = match (&asked, narrow) {
                 (Address::Tcp(address), true) => worker.listen_on(narrow_listener(*address)?)?,
                 _ => worker.listen(&asked).map_err(io::Error::other)?,
@@ -65,7 +70,7 @@ impl<R: Runs> Subject for On<R> {
 
     fn connect<P: Testable>(target: &Target, options: Options, scene: Scene<P>) -> io::Result<Thread<P>> {
         let target = target.clone();
-        Thread::start::<R>(&options, scene, move |worker, staged| {
+        Thread::start::<R, W>(&options, scene, move |worker, staged| {
             staged.connect(worker, &target).map_err(io::Error::other)?;
             Ok(Address::Unix(None))
         })
@@ -87,16 +92,16 @@ impl<P: Testable> fmt::Debug for Thread<P> {
 }
 
 impl<P: Testable> Thread<P> {
-    fn start<R: Runs>(
+    fn start<R: Runs, W: Wire>(
         options: &Options,
         scene: Scene<P>,
-        open: impl FnOnce(&mut Worker<P, (), R::Net>, &mut Staged<P>) -> io::Result<Address> + Send + 'static,
+        open: impl FnOnce(&mut Worker<P, W::Layer, R::Net>, &mut Staged<P, W>) -> io::Result<Address> + Send + 'static,
     ) -> io::Result<Thread<P>> {
         let config = options.to_config();
         let (tell, told) = mpsc::channel();
         let thread = thread::spawn(move || {
             let failed = tell.clone();
-            let begin = move |worker: &mut Worker<P, (), R::Net>| {
+            let begin = move |worker: &mut Worker<P, W::Layer, R::Net>| {
                 let mut staged = Staged::new(scene);
                 let address = open(worker, &mut staged)?;
                 let told = (address, worker.server_handle(), worker.commons().clone());

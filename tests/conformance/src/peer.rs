@@ -1,12 +1,17 @@
-//! The other end: plain blocking sockets with timeouts.
+//! The other end: blocking sockets with timeouts, and TLS on them where the driver speaks it.
 
-use rustix::net::{AddressFamily, SocketType, sockopt};
+use crate::session::{Session, Socket};
+use crate::subject::Subject;
+use crate::wire;
+use drywire_server::Address;
+use rustix::net::{AddressFamily, RecvFlags, SocketType, sockopt};
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::panic::resume_unwind;
 use std::path::Path;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -29,36 +34,36 @@ pub fn narrow_listener(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(TcpListener::from(fd))
 }
 
-/// Connects, and never waits for ever afterwards.
+/// Connects, and never waits for ever afterwards. A handshake is made with the first bytes.
 #[track_caller]
-pub(crate) fn connect(address: SocketAddr, patience: Duration) -> TcpStream {
-    let stream = TcpStream::connect_timeout(&address, patience).expect("the server listens");
-    patient(stream, patience)
+pub(crate) fn connect<S: Subject>(address: SocketAddr) -> Peer {
+    let stream = TcpStream::connect_timeout(&address, S::PATIENCE).expect("the server listens");
+    Peer::connected::<S>(patient(stream, S::PATIENCE))
 }
 
 /// Connects a socket that holds little.
 #[track_caller]
-pub(crate) fn connect_narrow(address: SocketAddr, patience: Duration) -> TcpStream {
+pub(crate) fn connect_narrow<S: Subject>(address: SocketAddr) -> Peer {
     let fd = tcp_socket(address).expect("a socket");
     narrow(&fd).expect("a size");
-    connect_socket(fd, address, patience)
+    connect_socket::<S>(fd, address)
 }
 
 /// Connects a socket that holds the least the kernel allows; slow as that is.
 #[track_caller]
-pub(crate) fn connect_narrowest(address: SocketAddr, patience: Duration) -> TcpStream {
+pub(crate) fn connect_narrowest<S: Subject>(address: SocketAddr) -> Peer {
     let fd = tcp_socket(address).expect("a socket");
     sockopt::set_socket_recv_buffer_size(&fd, 1).expect("a size, raised to the smallest");
     sockopt::set_socket_send_buffer_size(&fd, 1).expect("a size, raised to the smallest");
-    connect_socket(fd, address, patience)
+    connect_socket::<S>(fd, address)
 }
 
 /// Connects from another address of this machine.
 #[track_caller]
-pub(crate) fn connect_from(from: Ipv4Addr, address: SocketAddr, patience: Duration) -> TcpStream {
+pub(crate) fn connect_from<S: Subject>(from: Ipv4Addr, address: SocketAddr) -> Peer {
     let fd = tcp_socket(address).expect("a socket");
     rustix::net::bind(&fd, &SocketAddr::from((from, 0))).expect("an address of this machine");
-    connect_socket(fd, address, patience)
+    connect_socket::<S>(fd, address)
 }
 
 /// A socket that is connected later, when there are no descriptors any more.
@@ -68,9 +73,9 @@ pub(crate) fn unconnected(address: SocketAddr) -> OwnedFd {
 }
 
 #[track_caller]
-pub(crate) fn connect_socket(fd: OwnedFd, address: SocketAddr, patience: Duration) -> TcpStream {
+pub(crate) fn connect_socket<S: Subject>(fd: OwnedFd, address: SocketAddr) -> Peer {
     rustix::net::connect(&fd, &address).expect("the server listens");
-    patient(TcpStream::from(fd), patience)
+    Peer::connected::<S>(patient(TcpStream::from(fd), S::PATIENCE))
 }
 
 /// Begins to connect, for as long as that may take; says from which address.
@@ -87,11 +92,11 @@ pub(crate) fn begin_to_connect(address: SocketAddr) -> (OwnedFd, SocketAddr) {
 }
 
 #[track_caller]
-pub(crate) fn connect_unix(path: &Path, patience: Duration) -> UnixStream {
+pub(crate) fn connect_unix<S: Subject>(path: &Path) -> Peer {
     let stream = UnixStream::connect(path).expect("the server listens");
-    stream.set_read_timeout(Some(patience)).expect("not zero");
-    stream.set_write_timeout(Some(patience)).expect("not zero");
-    stream
+    stream.set_read_timeout(Some(S::PATIENCE)).expect("not zero");
+    stream.set_write_timeout(Some(S::PATIENCE)).expect("not zero");
+    Peer::connected::<S>(stream).introduced()
 }
 
 fn tcp_socket(address: SocketAddr) -> io::Result<OwnedFd> {
@@ -105,6 +110,198 @@ fn narrow(fd: impl AsFd) -> io::Result<()> {
     Ok(())
 }
 
+/// The other end of a connection.
+///
+/// Dropped, it ends as its protocols want it: a peer that speaks TLS says goodbye.
+pub(crate) struct Peer {
+    socket: Arc<Stream>,
+    tls: Option<Arc<Session>>,
+}
+
+pub(crate) enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl From<TcpStream> for Stream {
+    fn from(stream: TcpStream) -> Stream {
+        Stream::Tcp(stream)
+    }
+}
+
+impl From<UnixStream> for Stream {
+    fn from(stream: UnixStream) -> Stream {
+        Stream::Unix(stream)
+    }
+}
+
+impl Socket for Stream {
+    fn read(&self, slot: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Stream::Tcp(stream) => (&*stream).read(slot),
+            Stream::Unix(stream) => (&*stream).read(slot),
+        }
+    }
+
+    fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Stream::Tcp(stream) => (&*stream).write(bytes),
+            Stream::Unix(stream) => (&*stream).write(bytes),
+        }
+    }
+}
+
+macro_rules! on_stream {
+    ($peer:ident, $stream:ident => $call:expr) => {
+        match &*$peer.socket {
+            Stream::Tcp($stream) => $call,
+            Stream::Unix($stream) => $call,
+        }
+    };
+}
+
+impl Peer {
+    /// It has connected to the driver, and speaks what that speaks.
+    pub(crate) fn connected<S: Subject>(stream: impl Into<Stream>) -> Peer {
+        let tls = S::IS_TLS.then(|| Arc::new(Session::new(wire::peer_that_connects())));
+        Peer { socket: Arc::new(stream.into()), tls }
+    }
+
+    /// The driver has connected to it.
+    pub(crate) fn accepted<S: Subject>(stream: TcpStream) -> Peer {
+        let tls = S::IS_TLS.then(|| Arc::new(Session::new(wire::peer_that_accepts())));
+        Peer { socket: Arc::new(patient(stream, S::PATIENCE).into()), tls }
+    }
+
+    /// Makes its handshake now; if that fails, whatever is tried next says so.
+    pub(crate) fn introduced(self) -> Peer {
+        if let Some(tls) = &self.tls {
+            let _ = tls.shake(&*self.socket);
+        }
+        self
+    }
+
+    /// The same, for another thread.
+    pub(crate) fn second(&self) -> Peer {
+        Peer { socket: self.socket.clone(), tls: self.tls.clone() }
+    }
+
+    /// Ends our direction, behind what was written. Nobody waits for that, as nobody does with a
+    /// socket alone: of TLS there may be bytes that it does not take now.
+    ///
+    /// # Errors
+    /// The connection has ended.
+    pub(crate) fn end(&self) -> io::Result<()> {
+        let end = |peer: &Peer| on_stream!(peer, stream => stream.shutdown(Shutdown::Write));
+        let Some(tls) = &self.tls else { return end(self) };
+        tls.shake(&*self.socket)?;
+        if tls.is_flushed() {
+            tls.say_goodbye(&*self.socket)?;
+            return end(self);
+        }
+        let second = self.second();
+        thread::spawn(move || {
+            // If it fails, the other side has ended it.
+            let said = second.tls.as_ref().map(|tls| tls.say_goodbye(&*second.socket));
+            said.map(|said| said.and_then(|()| end(&second)))
+        });
+        Ok(())
+    }
+
+    /// Ends both, whoever works on it. Nothing is left to cut when the other side was first.
+    pub(crate) fn cut(&self) {
+        let _ = on_stream!(self, stream => stream.shutdown(Shutdown::Both));
+    }
+
+    /// Takes nothing any more.
+    pub(crate) fn stop_reading(&self) {
+        on_stream!(self, stream => stream.shutdown(Shutdown::Read)).expect("connected");
+    }
+
+    /// The close to come is a reset.
+    pub(crate) fn will_reset(&mut self) {
+        let Stream::Tcp(stream) = &*self.socket else { panic!("only TCP resets") };
+        sockopt::set_socket_linger(stream, Some(Duration::ZERO)).expect("a TCP socket");
+        self.tls = None;
+    }
+
+    /// Bytes of the wire that have come, one at most, which are left there.
+    pub(crate) fn peek(&self) -> io::Result<usize> {
+        let mut slot = [0; 1];
+        let (_, n) = on_stream!(self, stream => rustix::net::recv(stream, &mut slot, RecvFlags::PEEK))?;
+        Ok(n)
+    }
+
+    /// Takes bytes of the wire, whatever they say. Linux does not even copy them.
+    pub(crate) fn throw_away(&self, slot: &mut [u8]) -> io::Result<usize> {
+        let (_, n) = on_stream!(self, stream => rustix::net::recv(stream, slot, RecvFlags::TRUNC))?;
+        Ok(n)
+    }
+
+    pub(crate) fn set_nonblocking(&self, nonblocking: bool) {
+        on_stream!(self, stream => stream.set_nonblocking(nonblocking)).expect("a socket");
+    }
+
+    pub(crate) fn set_read_timeout(&self, timeout: Duration) {
+        on_stream!(self, stream => stream.set_read_timeout(Some(timeout))).expect("not zero");
+    }
+
+    pub(crate) fn local_address(&self) -> Option<Address> {
+        match &*self.socket {
+            Stream::Tcp(stream) => stream.local_addr().ok().map(Address::Tcp),
+            Stream::Unix(_) => None,
+        }
+    }
+}
+
+impl Read for &Peer {
+    fn read(&mut self, slot: &mut [u8]) -> io::Result<usize> {
+        match &self.tls {
+            None => self.socket.read(slot),
+            Some(tls) => tls.read(&*self.socket, slot),
+        }
+    }
+}
+
+impl Write for &Peer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &self.tls {
+            None => self.socket.write(bytes),
+            Some(tls) => tls.write(&*self.socket, bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Read for Peer {
+    fn read(&mut self, slot: &mut [u8]) -> io::Result<usize> {
+        (&*self).read(slot)
+    }
+}
+
+impl Write for Peer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        (&*self).write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        // The last of them. Who does not listen any more is not waited for.
+        if let (Some(tls), 1) = (&self.tls, Arc::strong_count(&self.socket)) {
+            self.set_nonblocking(true);
+            let _ = tls.say_goodbye(&*self.socket);
+        }
+    }
+}
+
 #[track_caller]
 fn patient(stream: TcpStream, patience: Duration) -> TcpStream {
     stream.set_nodelay(true).expect("a TCP socket");
@@ -112,37 +309,6 @@ fn patient(stream: TcpStream, patience: Duration) -> TcpStream {
     stream.set_write_timeout(Some(patience)).expect("not zero");
     stream
 }
-
-/// A stream with two directions, TCP or Unix.
-pub(crate) trait Duplex: Read + Write + Send + Sized {
-    /// The same stream, for another thread.
-    fn second(&self) -> Self;
-    /// Ends our direction.
-    fn end(&self);
-    /// Ends both, whoever works on it.
-    fn cut(&self);
-}
-
-macro_rules! duplex {
-    ($stream:ty) => {
-        impl Duplex for $stream {
-            fn second(&self) -> $stream {
-                self.try_clone().expect("a descriptor")
-            }
-
-            fn end(&self) {
-                self.shutdown(Shutdown::Write).expect("connected");
-            }
-
-            fn cut(&self) {
-                // Nothing is left to cut when the peer was first.
-                let _ = self.shutdown(Shutdown::Both);
-            }
-        }
-    };
-}
-duplex!(TcpStream);
-duplex!(UnixStream);
 
 /// Writes all of it.
 #[track_caller]
@@ -152,10 +318,10 @@ pub(crate) fn send(stream: &mut impl Write, bytes: &[u8]) {
 
 /// Writes on a thread of its own while this one reads. When the reading fails, the
 /// writing is cut short.
-pub(crate) fn while_writing<D: Duplex, T>(
-    stream: &mut D,
-    write: impl FnOnce(&mut D) + Send,
-    read: impl FnOnce(&mut D) -> T,
+pub(crate) fn while_writing<T>(
+    stream: &mut Peer,
+    write: impl FnOnce(&mut Peer) + Send,
+    read: impl FnOnce(&mut Peer) -> T,
 ) -> T {
     let (mut writer, cut) = (stream.second(), CutOnPanic(stream.second()));
     thread::scope(|scope| {
@@ -169,9 +335,9 @@ pub(crate) fn while_writing<D: Duplex, T>(
     })
 }
 
-struct CutOnPanic<D: Duplex>(D);
+struct CutOnPanic(Peer);
 
-impl<D: Duplex> Drop for CutOnPanic<D> {
+impl Drop for CutOnPanic {
     fn drop(&mut self) {
         if thread::panicking() {
             self.0.cut();
@@ -182,10 +348,10 @@ impl<D: Duplex> Drop for CutOnPanic<D> {
 /// Writes all of it while the answer is read, ends our direction, and reads to a
 /// clean end.
 #[track_caller]
-pub(crate) fn ask<D: Duplex>(mut stream: D, bytes: &[u8]) -> Vec<u8> {
-    let write = |writer: &mut D| {
+pub(crate) fn ask(mut stream: Peer, bytes: &[u8]) -> Vec<u8> {
+    let write = |writer: &mut Peer| {
         send(writer, bytes);
-        writer.end();
+        writer.end().expect("connected");
     };
     while_writing(&mut stream, write, read_end)
 }
@@ -242,17 +408,21 @@ pub(crate) fn is_over(stream: &mut impl Read) -> bool {
     read_rest(stream).1.is_none_or(|error| !timeout.contains(&error.kind()))
 }
 
+/// Closes without a goodbye.
+pub(crate) fn vanish(mut peer: Peer) {
+    peer.tls = None;
+}
+
 /// Makes the coming close a reset, and closes.
-pub(crate) fn reset(stream: TcpStream) {
-    sockopt::set_socket_linger(&stream, Some(Duration::ZERO)).expect("a TCP socket");
-    drop(stream);
+pub(crate) fn reset(mut peer: Peer) {
+    peer.will_reset();
 }
 
 /// Writes what `fill` gives until nothing more was taken for half a second, `cap`
 /// bytes at most; says how many bytes were.
 #[track_caller]
-pub(crate) fn flood(stream: &mut TcpStream, cap: u64, mut fill: impl FnMut(u64, &mut [u8])) -> u64 {
-    stream.set_nonblocking(true).expect("a TCP socket");
+pub(crate) fn flood(stream: &mut Peer, cap: u64, mut fill: impl FnMut(u64, &mut [u8])) -> u64 {
+    stream.set_nonblocking(true);
     let mut piece = [0; 16 * 1024];
     let (mut sent, mut last) = (0, Instant::now());
     while sent < cap && last.elapsed() < Duration::from_millis(500) {
@@ -262,10 +432,10 @@ pub(crate) fn flood(stream: &mut TcpStream, cap: u64, mut fill: impl FnMut(u64, 
                 sent += n as u64;
                 last = Instant::now();
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => thread::sleep(Duration::from_millis(5)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => thread::sleep(Duration::from_millis(1)),
             Err(error) => panic!("the connection was to live on after {sent} bytes: {error}"),
         }
     }
-    stream.set_nonblocking(false).expect("a TCP socket");
+    stream.set_nonblocking(false);
     sent
 }

@@ -4,11 +4,11 @@
 //! the driver is stopped and I4 is checked.
 
 use crate::hands::Hook;
-use crate::peer;
+use crate::peer::{self, Peer};
 use crate::subject::{Options, Running, Scene, Seen, Subject, Testable};
 use drywire_core::{CloseReport, Connection};
 use drywire_server::{Address, Commons, Target};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -80,19 +80,19 @@ impl<S: Subject, P: Testable> Stage<S, P> {
     }
 
     #[track_caller]
-    pub(crate) fn peer(&self) -> TcpStream {
-        peer::connect(self.tcp(), S::PATIENCE)
+    pub(crate) fn peer(&self) -> Peer {
+        peer::connect::<S>(self.tcp()).introduced()
     }
 
     /// A peer whose socket holds little.
     #[track_caller]
-    pub(crate) fn narrow_peer(&self) -> TcpStream {
-        peer::connect_narrow(self.tcp(), S::PATIENCE)
+    pub(crate) fn narrow_peer(&self) -> Peer {
+        peer::connect_narrow::<S>(self.tcp()).introduced()
     }
 
     /// A peer, let in, and the number it has; nobody else may connect meanwhile.
     #[track_caller]
-    pub(crate) fn known_peer(&self) -> (usize, TcpStream) {
+    pub(crate) fn known_peer(&self) -> (usize, Peer) {
         let number = self.scene.look(<[_]>::len);
         let peer = self.peer();
         self.wait("the accept", |seen| seen.len() > number);
@@ -101,11 +101,22 @@ impl<S: Subject, P: Testable> Stage<S, P> {
 
     /// As [`Stage::known_peer`], with a socket that holds little.
     #[track_caller]
-    pub(crate) fn known_narrow_peer(&self) -> (usize, TcpStream) {
+    pub(crate) fn known_narrow_peer(&self) -> (usize, Peer) {
         let number = self.scene.look(<[_]>::len);
         let peer = self.narrow_peer();
         self.wait("the accept", |seen| seen.len() > number);
         (number, peer)
+    }
+
+    /// I1: every byte is accounted for. Reports count those of the wire: so many, or more where
+    /// TLS has its own.
+    #[track_caller]
+    pub(crate) fn assert_counted(counted: u64, bytes: u64) {
+        if S::IS_TLS {
+            assert!(counted > bytes, "{counted} bytes of the wire for {bytes} in it");
+        } else {
+            assert_eq!(counted, bytes);
+        }
     }
 
     /// Waits until `done`.

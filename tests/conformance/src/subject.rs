@@ -20,6 +20,9 @@ pub trait Subject: 'static {
     /// How long a check waits for anything before it fails.
     const PATIENCE: Duration = Duration::from_secs(20);
 
+    /// Its peers have to speak TLS to it, as [`wire::Tls`](crate::wire::Tls) does.
+    const IS_TLS: bool = false;
+
     /// A server or client that runs, on threads of its own.
     type Running<P: Testable>: Running;
 

@@ -7,6 +7,7 @@ mod subject;
 
 use drywire_conformance::checks::admission;
 use drywire_conformance::checks::attack::{BESIDE_THE_BUDGET, BUDGET, i2_memory_under_attack_stays_under_the_budget};
+use drywire_conformance::wire::Wire;
 use drywire_conformance::{Begin, On, Runs, Testable};
 use drywire_server::Config;
 use std::io;
@@ -27,7 +28,7 @@ impl<R: Runs> Runs for Measured<R> {
     const NAME: &'static str = R::NAME;
     type Net = R::Net;
 
-    fn run<P: Testable>(config: Config, begin: impl Begin<P, R::Net>) -> io::Result<()> {
+    fn run<P: Testable, W: Wire>(config: Config, begin: impl Begin<P, W, R::Net>) -> io::Result<()> {
         let mut result = Ok(());
         let heap = allocation_counter::measure(|| result = R::run(config, begin));
         MOST.store(usize::try_from(heap.bytes_max).expect("not that much"), Ordering::Relaxed);
@@ -44,7 +45,7 @@ impl<R: Runs, const TIMES: usize> Runs for Generous<R, TIMES> {
     const PATIENCE: Duration = Duration::from_secs(if TIMES == 1 { 3 } else { 20 });
     type Net = R::Net;
 
-    fn run<P: Testable>(config: Config, begin: impl Begin<P, R::Net>) -> io::Result<()> {
+    fn run<P: Testable, W: Wire>(config: Config, begin: impl Begin<P, W, R::Net>) -> io::Result<()> {
         let generous = Config {
             max_connections: config.max_connections + 1,
             max_connections_per_address: config.max_connections_per_address + 1,

@@ -1,7 +1,7 @@
 //! Attacks on the memory of a server, all at once (I2).
 
 use crate::measure::resident_bytes;
-use crate::peer::{connect, read_line, send};
+use crate::peer::{Peer, connect, read_line, send};
 use crate::stage::Stage;
 use crate::subject::{Options, Subject};
 use crate::suite::say;
@@ -9,7 +9,7 @@ use drywire_core::{Connection, Context, Failure, Limits, Protocol, Reply, Stop};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::convert::Infallible;
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -71,12 +71,12 @@ pub fn i2_memory_under_attack_stays_under_the_budget<S: Subject>() {
     thread::scope(|scope| {
         let stop = &stop;
         let _stops = StopOnDrop(stop);
-        scope.spawn(move || attack(address, stop, |peer| peer.write(LINES).map(drop)));
-        scope.spawn(move || attack(address, stop, |peer| peer.write(ENDLESS).map(drop)));
+        scope.spawn(move || attack::<S>(address, stop, |peer| peer.write(LINES).map(drop)));
+        scope.spawn(move || attack::<S>(address, stop, |peer| peer.write(ENDLESS).map(drop)));
         scope.spawn(move || {
             let mut said = vec![0; EACH];
             let mut n = 0;
-            attack(address, stop, |peer| {
+            attack::<S>(address, stop, |peer| {
                 n = (n + 1) % EACH;
                 // Each says so much and then no more.
                 if said[n] < 9000 { peer.write(&ENDLESS[..1000]).map(|more| said[n] += more) } else { Ok(()) }
@@ -197,20 +197,20 @@ const LINES: &[u8] = &[b'\n'; 8192];
 const ENDLESS: &[u8] = &[b'x'; 8192];
 
 #[track_caller]
-fn exchange(peer: &mut TcpStream) {
+fn exchange(peer: &mut Peer) {
     send(peer, b"an honest line\n");
     assert_eq!(read_line(peer), "an honest line\n");
 }
 
 /// Peers that each say what `say` says, again and again, and never read; whoever is
 /// thrown out comes again.
-fn attack(address: SocketAddr, stop: &AtomicBool, mut say: impl FnMut(&mut TcpStream) -> io::Result<()>) {
-    let mut peers: Vec<Option<TcpStream>> = (0..EACH).map(|_| None).collect();
+fn attack<S: Subject>(address: SocketAddr, stop: &AtomicBool, mut say: impl FnMut(&mut Peer) -> io::Result<()>) {
+    let mut peers: Vec<Option<Peer>> = (0..EACH).map(|_| None).collect();
     while !stop.load(Ordering::Relaxed) {
         for place in &mut peers {
             let peer = place.get_or_insert_with(|| {
-                let peer = connect(address, Duration::from_secs(20));
-                peer.set_nonblocking(true).expect("a TCP socket");
+                let peer = connect::<S>(address);
+                peer.set_nonblocking(true);
                 peer
             });
             let over = match say(peer) {
@@ -226,8 +226,8 @@ fn attack(address: SocketAddr, stop: &AtomicBool, mut say: impl FnMut(&mut TcpSt
 }
 
 /// The server has ended it. Nothing is read but what it sends then, which is short.
-fn is_refused(peer: &mut TcpStream) -> bool {
-    matches!(peer.peek(&mut [0]), Ok(0)) && matches!(peer.read(&mut [0]), Ok(0))
+fn is_refused(peer: &mut Peer) -> bool {
+    matches!(peer.peek(), Ok(0)) && matches!(peer.read(&mut [0]), Ok(0))
 }
 
 struct StopOnDrop<'a>(&'a AtomicBool);

@@ -11,7 +11,6 @@ use crate::stage::Stage;
 use crate::subject::{Options, Subject};
 use drywire_core::{Connection, Reason};
 use drywire_protocols::{ByteEcho, LineEcho};
-use std::net::Shutdown;
 
 /// Far above the bounds of a connection (32 KiB) and what four narrow sockets hold,
 /// far below what a server takes that goes on reading.
@@ -27,7 +26,7 @@ pub fn e8_client_that_never_reads_is_not_read_from<S: Subject>() {
     assert!(sent < MOST_HELD, "I2: {sent} bytes were taken from a client that reads nothing");
     assert!(stage.scene.look(|seen| seen[number].reports.is_empty()), "slow is no crime");
     // Not one byte more comes from here on: reading goes on by itself or not at all.
-    peer.shutdown(Shutdown::Write).expect("connected");
+    peer.end().expect("connected");
     let got = read_end(&mut peer);
     noise.assert_at(0, &got);
     assert_eq!(got.len() as u64, sent, "I1");
@@ -52,7 +51,7 @@ pub fn e7_small_queue_pauses_reading_and_loses_nothing<S: Subject>() {
     };
     let sent = flood(&mut peer, FLOOD, lines);
     assert!(sent < MOST_HELD, "I2: {sent} bytes were taken from a client that reads nothing");
-    peer.shutdown(Shutdown::Write).expect("connected");
+    peer.end().expect("connected");
     let got = read_end(&mut peer);
     let mut expected = vec![0; sent as usize];
     lines(0, &mut expected);

@@ -1,7 +1,7 @@
 //! The driver connects, to a plain blocking server (row E9).
 
 use crate::noise::{Noise, assert_same};
-use crate::peer::{begin_to_connect, read_end, read_line, reset, send};
+use crate::peer::{Peer, begin_to_connect, read_end, read_line, reset, send};
 use crate::stage::Stage;
 use crate::subject::{Capability, Seen, Subject};
 use crate::suite::say;
@@ -44,9 +44,7 @@ pub fn e9_client_sends_ends_and_reads_on_until_the_server_closes<S: Subject>() {
     let mut stage = Stage::<S, Batch>::connect_to(&address, move || Connection::new(Batch(text.clone())));
     thread::scope(|scope| {
         scope.spawn(|| {
-            let (mut stream, _) = listener.accept().expect("a client");
-            stream.set_read_timeout(Some(S::PATIENCE)).expect("not zero");
-            stream.set_write_timeout(Some(S::PATIENCE)).expect("not zero");
+            let mut stream = accept::<S>(&listener);
             assert_same(&read_end(&mut stream), &asked);
             send(&mut stream, &answer);
         });
@@ -74,8 +72,7 @@ pub fn e9_client_to_an_address_nobody_listens_on_is_told_refused_once<S: Subject
 pub fn e9_client_of_a_server_that_resets_is_told_so_once<S: Subject>() {
     let (listener, address) = listen();
     let mut stage = Stage::<S, Batch>::connect_to(&address, || Connection::new(Batch(b"hello\n".into())));
-    let (mut stream, _) = listener.accept().expect("a client");
-    stream.set_read_timeout(Some(S::PATIENCE)).expect("not zero");
+    let mut stream = accept::<S>(&listener);
     assert_same(&read_end(&mut stream), b"hello\n");
     reset(stream);
     assert_eq!(stage.report(0).reason, Reason::Transport(TransportError::Reset));
@@ -93,8 +90,8 @@ pub fn e9_client_that_ends_before_it_is_connected_ends_then<S: Subject>() {
         stage.scene.look(|seen| seen.iter().all(|seen| seen.reports.is_empty())),
         "an end was reported while it connects"
     );
-    let (mut stream, _held) = accept_but(&listener, &others, S::PATIENCE);
-    stream.set_read_timeout(Some(S::PATIENCE / 4)).expect("not zero");
+    let (mut stream, _held) = accept_but::<S>(&listener, &others);
+    stream.set_read_timeout(S::PATIENCE / 4);
     assert_same(&read_end(&mut stream), b"");
     drop(stream);
     assert_eq!(stage.report(0).reason, Reason::Finished);
@@ -110,7 +107,7 @@ pub fn e9_client_that_says_and_hears_nothing_is_told_that_it_is_connected<S: Sub
     let (listener, address, others) = crowded();
     let stage = Stage::<S, Talk>::connect_to(&address, || Connection::new(Talk));
     thread::sleep(Duration::from_millis(500));
-    let (mut stream, _held) = accept_but(&listener, &others, S::PATIENCE);
+    let (mut stream, _held) = accept_but::<S>(&listener, &others);
     stage.wait("`opened`", |seen| seen.first().is_some_and(Seen::is_opened));
     assert!(stage.scene.send(0, b"at last\n".into()).is_ok(), "nothing has ended it");
     assert_eq!(read_line(&mut stream), "at last\n");
@@ -131,26 +128,27 @@ pub(super) fn crowded() -> (TcpListener, Address, Vec<(OwnedFd, SocketAddr)>) {
 
 /// Accepts until somebody comes who is none of `others`; holds those who came before.
 #[track_caller]
-fn accept_but(
-    listener: &TcpListener,
-    others: &[(OwnedFd, SocketAddr)],
-    patience: Duration,
-) -> (TcpStream, Vec<TcpStream>) {
+fn accept_but<S: Subject>(listener: &TcpListener, others: &[(OwnedFd, SocketAddr)]) -> (Peer, Vec<TcpStream>) {
     listener.set_nonblocking(true).expect("a TCP socket");
-    let give_up = Instant::now() + patience;
+    let give_up = Instant::now() + S::PATIENCE;
     let mut held = Vec::new();
     loop {
         let Ok((stream, from)) = listener.accept() else {
-            assert!(Instant::now() < give_up, "the client did not connect within {patience:?}");
+            assert!(Instant::now() < give_up, "the client did not connect within {:?}", S::PATIENCE);
             thread::sleep(Duration::from_millis(1));
             continue;
         };
         if others.iter().all(|(_, other)| *other != from) {
-            stream.set_read_timeout(Some(patience)).expect("not zero");
-            return (stream, held);
+            return (Peer::accepted::<S>(stream), held);
         }
         held.push(stream);
     }
+}
+
+#[track_caller]
+pub(super) fn accept<S: Subject>(listener: &TcpListener) -> Peer {
+    let (stream, _) = listener.accept().expect("a client");
+    Peer::accepted::<S>(stream)
 }
 
 #[track_caller]

@@ -1,14 +1,13 @@
 //! Commands reach connections from other threads (row W2, FAULTS 63 to 67).
 
 use crate::measure::cpu_share;
-use crate::peer::{read_end, read_line, send};
+use crate::peer::{Peer, read_end, read_line, send};
 use crate::stage::Stage;
 use crate::subject::{Options, Scene, Subject};
 use crate::talk::Talk;
 use drywire_core::Connection;
 use std::io::BufRead;
 use std::io::BufReader;
-use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -23,7 +22,7 @@ pub fn w2_commands_of_four_threads_arrive_in_order_exactly_once<S: Subject>() {
     let (number, mut peer) = stage.known_peer();
     open(&stage, number, &mut peer);
     let senders: Vec<_> = (0..THREADS).map(|thread| sender(&stage, number, thread, EACH, Arc::default())).collect();
-    let mut writer = peer.try_clone().expect("a descriptor");
+    let mut writer = peer.second();
     let chatter = thread::spawn(move || {
         for n in 0..200 {
             send(&mut writer, format!("line {n}\n").as_bytes());
@@ -192,7 +191,7 @@ pub fn fault_67_storm_of_wakes_is_over_with_the_storm<S: Subject>() {
 
 /// Waits until commands are taken: the driver may tell of it after the accept.
 #[track_caller]
-fn open<S: Subject>(stage: &Stage<S, Talk>, number: usize, peer: &mut TcpStream) {
+fn open<S: Subject>(stage: &Stage<S, Talk>, number: usize, peer: &mut Peer) {
     send(peer, b"open\n");
     stage.wait("the first line", |seen| seen[number].events.len() == 1);
     let give_up = Instant::now() + S::PATIENCE;

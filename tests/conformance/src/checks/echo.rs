@@ -3,13 +3,12 @@
 
 use super::{byte_echo, line_echo};
 use crate::noise::{Noise, assert_same};
-use crate::peer::{ask, is_over, read_end, read_line, read_n, reset, send, while_writing};
+use crate::peer::{Peer, ask, is_over, read_end, read_line, read_n, reset, send, while_writing};
 use crate::stage::Stage;
 use crate::subject::{Options, Scene, Subject};
 use drywire_core::{Connection, Limit, Protocol, Reason};
 use drywire_protocols::{ByteEcho, LineEcho};
 use std::io::Read;
-use std::net::TcpStream;
 use std::thread;
 use std::time::Instant;
 
@@ -53,7 +52,7 @@ pub fn e5_socket_is_closed_on_every_path<S: Subject>() {
 /// Interleaved: everybody has written before anybody reads.
 pub fn e6_many_clients_at_once_each_get_their_own_lines<S: Subject>() {
     let stage = Stage::<S, LineEcho>::serve(line_echo);
-    let mut peers: Vec<TcpStream> = (0..200).map(|_| stage.peer()).collect();
+    let mut peers: Vec<Peer> = (0..200).map(|_| stage.peer()).collect();
     for round in 0..10 {
         for (n, peer) in peers.iter_mut().enumerate() {
             send(peer, format!("client {n} round {round}\n").as_bytes());
@@ -67,7 +66,7 @@ pub fn e6_many_clients_at_once_each_get_their_own_lines<S: Subject>() {
 /// Nobody's end is left to a timeout, or to the end of the process.
 pub fn e6_all_are_closed_at_once_when_the_server_ends<S: Subject>() {
     let stage = Stage::<S, LineEcho>::serve(line_echo);
-    let mut peers: Vec<TcpStream> = (0..100).map(|_| stage.peer()).collect();
+    let mut peers: Vec<Peer> = (0..100).map(|_| stage.peer()).collect();
     for (n, peer) in peers.iter_mut().enumerate().filter(|(n, _)| n.is_multiple_of(2)) {
         send(peer, format!("client {n}\n").as_bytes());
         assert_eq!(read_line(peer), format!("client {n}\n"));
@@ -88,7 +87,7 @@ pub fn e6_clients_that_come_and_go_at_the_same_time_are_served<S: Subject>() {
             thread::spawn(move || {
                 for round in 0..50 {
                     let text = format!("thread {n} round {round}\n");
-                    let peer = crate::peer::connect(address, S::PATIENCE);
+                    let peer = crate::peer::connect::<S>(address);
                     assert_same(&ask(peer, text.as_bytes()), text.as_bytes());
                 }
             })

@@ -3,14 +3,13 @@
 
 use super::line_echo;
 use crate::measure::{cpu_share, leave_descriptors};
-use crate::peer::{connect, connect_socket, read_line, send, unconnected};
+use crate::peer::{Peer, connect, connect_socket, read_line, send, unconnected};
 use crate::refusing::{listener_on, refuse_to_accept};
 use crate::stage::Stage;
 use crate::subject::Subject;
 use crate::suite::say;
 use drywire_protocols::LineEcho;
 use std::io::ErrorKind;
-use std::net::TcpStream;
 use std::thread;
 use std::time::Duration;
 
@@ -19,13 +18,12 @@ use std::time::Duration;
 /// of it.
 pub fn fault_18_server_without_descriptors_waits_quietly_and_resumes<S: Subject>() {
     let stage = Stage::<S, LineEcho>::serve(line_echo);
-    let mut inside: Vec<TcpStream> = (0..10).map(|_| stage.peer()).collect();
+    let mut inside: Vec<Peer> = (0..10).map(|_| stage.peer()).collect();
     stage.wait("ten", |seen| seen.len() == 10);
     // Sockets of the peers, made while there were descriptors for them.
     let sockets: Vec<_> = (0..20).map(|_| unconnected(stage.tcp())).collect();
     leave_descriptors(3);
-    let mut waiting: Vec<TcpStream> =
-        sockets.into_iter().map(|socket| connect_socket(socket, stage.tcp(), S::PATIENCE)).collect();
+    let mut waiting: Vec<Peer> = sockets.into_iter().map(|socket| connect_socket::<S>(socket, stage.tcp())).collect();
     thread::sleep(Duration::from_millis(300));
     let let_in = stage.scene.look(<[_]>::len);
     assert!(let_in <= 10 + 3, "{let_in} were let in, though there were descriptors for three more only");
@@ -53,7 +51,7 @@ pub fn fault_18_server_without_descriptors_waits_quietly_and_resumes<S: Subject>
 /// ([`drywire_server`]'s `accept`), and of a lack that can be ended above.
 pub fn fault_19_listener_lives_while_the_system_has_no_files_buffers_or_memory<S: Subject>() {
     let stage = Stage::<S, LineEcho>::serve(line_echo);
-    let mut inside: Vec<TcpStream> = (0..10).map(|_| stage.peer()).collect();
+    let mut inside: Vec<Peer> = (0..10).map(|_| stage.peer()).collect();
     stage.wait("ten", |seen| seen.len() == 10);
     let listener = listener_on(stage.tcp().port());
     let mut outside = Vec::new();
@@ -63,7 +61,7 @@ pub fn fault_19_listener_lives_while_the_system_has_no_files_buffers_or_memory<S
             assert!(std::env::var_os("DRYWIRE_NO_SKIP").is_none(), "nothing may be skipped here: allow seccomp");
             return;
         }
-        outside.extend((0..5).map(|_| connect(stage.tcp(), S::PATIENCE)));
+        outside.extend((0..5).map(|_| connect::<S>(stage.tcp())));
         let share = cpu_share(|| thread::sleep(Duration::from_millis(500)));
         assert!(share < 0.05, "I3: {:.1} % of a processor while nobody can be let in", share * 100.0);
         for (n, peer) in inside.iter_mut().enumerate() {
@@ -76,8 +74,8 @@ pub fn fault_19_listener_lives_while_the_system_has_no_files_buffers_or_memory<S
         });
     }
     for peer in &outside {
-        peer.set_nonblocking(true).expect("a TCP socket");
-        let answer = peer.peek(&mut [0]).map_err(|error| error.kind());
+        peer.set_nonblocking(true);
+        let answer = peer.peek().map_err(|error| error.kind());
         assert_eq!(answer, Err(ErrorKind::WouldBlock), "somebody who waits was turned away");
     }
 }

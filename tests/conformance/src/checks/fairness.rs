@@ -1,18 +1,16 @@
 //! One busy peer does not starve the others (row A5, FAULTS 22).
 
 use super::byte_echo;
-use crate::peer::{read_line, send};
+use crate::peer::{Peer, read_line, send};
 use crate::stage::Stage;
 use crate::subject::{Subject, Testable};
 use crate::suite::say;
 use drywire_core::{Connection, Context, Protocol, Stop};
 use drywire_protocols::ByteEcho;
-use rustix::net::{RecvFlags, recv};
 use std::convert::Infallible;
 use std::fmt;
 use std::hint::black_box;
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -26,7 +24,7 @@ const LONG: Duration = Duration::from_secs(2);
 /// Beside somebody who sends and reads as fast as it can.
 pub fn fault_22_quiet_peers_are_served_beside_one_that_floods_the_echo<S: Subject>() {
     compare::<S, ByteEcho>(byte_echo, |mut peer, stop| {
-        let mut reader = peer.try_clone().expect("a descriptor");
+        let mut reader = peer.second();
         let reading = thread::spawn(move || {
             let mut slot = vec![0; 256 * 1024];
             let mut got = 0;
@@ -40,7 +38,7 @@ pub fn fault_22_quiet_peers_are_served_beside_one_that_floods_the_echo<S: Subjec
             while !stop.load(Ordering::Relaxed) {
                 peer.write_all(&piece).expect("the server reads");
             }
-            peer.shutdown(Shutdown::Both).expect("connected");
+            peer.cut();
             reading.join().expect("it only reads")
         })
     });
@@ -57,8 +55,7 @@ pub fn fault_22_quiet_peers_are_served_beside_one_that_takes_an_endless_stream<S
                 let mut slot = vec![0; 1 << 20];
                 let mut got = 0;
                 while !stop.load(Ordering::Relaxed) {
-                    // Linux throws away what TRUNC asks for without copying it.
-                    got += recv(&peer, &mut slot[..], RecvFlags::TRUNC).expect("the stream is endless").1 as u64;
+                    got += peer.throw_away(&mut slot).expect("the stream is endless") as u64;
                 }
                 got
             })
@@ -115,10 +112,10 @@ const ATTEMPTS: usize = 3;
 #[track_caller]
 fn compare<S: Subject, P: Testable>(
     make: fn() -> Connection<P>,
-    busy: impl Fn(TcpStream, Arc<AtomicBool>) -> JoinHandle<u64>,
+    busy: impl Fn(Peer, Arc<AtomicBool>) -> JoinHandle<u64>,
 ) {
     let stage = Stage::<S, P>::serve(make);
-    let mut quiet: Vec<TcpStream> = (0..QUIET).map(|_| stage.peer()).collect();
+    let mut quiet: Vec<Peer> = (0..QUIET).map(|_| stage.peer()).collect();
     let (mut told, mut loaded) = (String::new(), false);
     for attempt in 1..=ATTEMPTS {
         let alone = ping_pong(&mut quiet);
@@ -173,7 +170,7 @@ impl fmt::Display for Latency {
 
 /// Everybody's turn comes in every round, or a read times out.
 #[track_caller]
-fn ping_pong(peers: &mut [TcpStream]) -> Latency {
+fn ping_pong(peers: &mut [Peer]) -> Latency {
     let mut times = Vec::new();
     let begun = Instant::now();
     for round in (0..ROUNDS).take_while(|round| *round == 0 || begun.elapsed() < LONG) {

@@ -4,14 +4,13 @@
 use super::dialog;
 use crate::measure::descriptors;
 use crate::noise::{Noise, assert_same};
-use crate::peer::{ask, read_line, read_n, read_reset, send};
+use crate::peer::{Peer, ask, read_line, read_n, read_reset, send};
 use crate::stage::Stage;
 use crate::subject::{Options, Subject};
 use drywire_core::{FileError, Reason};
 use drywire_protocols::Dialog;
 use std::fs::{self, File};
 use std::io::Read;
-use std::net::TcpStream;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -56,7 +55,7 @@ pub fn b11_files_of_a_mebibyte_pipelined_by_four_clients_are_right_to_the_byte<S
             let mut peer = stage.peer();
             scope.spawn(move || {
                 send(&mut peer, format!("GET file{n}\n").repeat(TIMES).as_bytes());
-                peer.shutdown(std::net::Shutdown::Write).expect("connected");
+                peer.end().expect("connected");
                 let one = [b"OK 1048576\n", &Noise::new(n).bytes(1 << 20)[..]].concat();
                 assert_repeats(&mut peer, &one, TIMES);
             });
@@ -66,7 +65,7 @@ pub fn b11_files_of_a_mebibyte_pipelined_by_four_clients_are_right_to_the_byte<S
 
 /// What comes is `one`, this often, and then the end. Nothing of it is kept.
 #[track_caller]
-fn assert_repeats(peer: &mut TcpStream, one: &[u8], times: usize) {
+fn assert_repeats(peer: &mut Peer, one: &[u8], times: usize) {
     let mut slot = vec![0; 256 * 1024];
     let mut got = 0;
     loop {
@@ -115,7 +114,7 @@ const LEN: usize = 40 << 20;
 
 /// A server with a file of forty mebibytes, most of which is still to come.
 #[track_caller]
-fn half_way<S: Subject>(noise: Noise) -> (Stage<S, Dialog>, TempDir, usize, TcpStream) {
+fn half_way<S: Subject>(noise: Noise) -> (Stage<S, Dialog>, TempDir, usize, Peer) {
     let (stage, dir) = site::<S>(true);
     write(&dir, "big", &noise.bytes(LEN));
     let (number, mut peer) = stage.known_narrow_peer();

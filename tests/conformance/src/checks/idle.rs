@@ -2,11 +2,10 @@
 
 use super::line_echo;
 use crate::measure::cpu_share;
-use crate::peer::{read_line, send};
+use crate::peer::{Peer, read_line, send};
 use crate::stage::Stage;
 use crate::subject::Subject;
 use drywire_protocols::LineEcho;
-use std::net::TcpStream;
 use std::thread;
 use std::time::Duration;
 
@@ -14,7 +13,7 @@ use std::time::Duration;
 /// still does behind the last word is no idling, and other programs use this machine.
 pub fn i3_idle_connections_cost_no_processor_time<S: Subject>() {
     let stage = Stage::<S, LineEcho>::serve(line_echo);
-    let mut peers: Vec<TcpStream> = (0..21).map(|_| stage.peer()).collect();
+    let mut peers: Vec<Peer> = (0..21).map(|_| stage.peer()).collect();
     stage.wait("everybody", |seen| seen.len() == 21);
     send(&mut peers[20], b"a word\n");
     assert_eq!(read_line(&mut peers[20]), "a word\n");

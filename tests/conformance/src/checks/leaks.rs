@@ -2,12 +2,11 @@
 
 use super::line_echo;
 use crate::measure::{descriptors, resident_bytes, threads};
-use crate::peer::{read_end, read_line, reset, send};
+use crate::peer::{Peer, read_end, read_line, reset, send};
 use crate::stage::Stage;
 use crate::subject::Subject;
 use crate::suite::say;
 use drywire_protocols::LineEcho;
-use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -63,7 +62,7 @@ fn churn<S: Subject>(stage: &Stage<S, LineEcho>, count: usize) {
 }
 
 #[track_caller]
-fn come_and_go(mut peer: TcpStream, n: usize) {
+fn come_and_go(mut peer: Peer, n: usize) {
     if n.is_multiple_of(3) {
         send(&mut peer, b"quit\n");
         return assert_eq!(read_end(&mut peer), b"quit\n");

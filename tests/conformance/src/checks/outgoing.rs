@@ -1,6 +1,6 @@
 //! The driver connects: by a name, and by a deadline (row W6).
 
-use super::client::{Batch, crowded, listen};
+use super::client::{Batch, accept, crowded, listen};
 use crate::noise::assert_same;
 use crate::peer::read_end;
 use crate::stage::Stage;
@@ -31,8 +31,7 @@ pub fn w6_name_is_looked_up_and_its_addresses_are_tried_in_turn<S: Subject>() {
     let (listener, address) = listen();
     let target = Target::name("localhost", listener.local_addr().expect("bound").port()).within(S::PATIENCE);
     let mut stage = Stage::<S, Batch>::connect_to(target, || Connection::new(Batch(b"hello\n".into())));
-    let (mut stream, _) = listener.accept().expect("a client");
-    stream.set_read_timeout(Some(S::PATIENCE)).expect("not zero");
+    let mut stream = accept::<S>(&listener);
     assert_same(&read_end(&mut stream), b"hello\n");
     drop(stream);
     assert_eq!(stage.report(0).reason, Reason::Finished, "of {address} by name");

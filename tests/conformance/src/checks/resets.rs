@@ -29,7 +29,7 @@ pub fn fault_7_reset_in_the_middle_of_a_write_is_one_report_and_a_prefix<S: Subj
             report.reason
         );
         let counters = report.counters;
-        assert_eq!(counters.sent + counters.unsent, OWED, "I1: every byte is accounted for");
+        Stage::<S, Talk>::assert_counted(counters.sent + counters.unsent, OWED);
         assert!(counters.sent >= got.len() as u64 && counters.unsent > 0, "I1: {counters:?}, {} came", got.len());
         for other in &mut others {
             send(other, b"owe 10\n");
@@ -61,7 +61,7 @@ pub fn fault_12_reset_while_idle_is_one_report<S: Subject>() {
 pub fn fault_8_resets_before_the_accept_cost_nobody_else_anything<S: Subject>() {
     let stage = Stage::<S, LineEcho>::serve(line_echo);
     for _ in 0..200 {
-        reset(connect(stage.tcp(), S::PATIENCE));
+        reset(connect::<S>(stage.tcp()));
     }
     assert_same(&ask(stage.peer(), b"hello\n"), b"hello\n");
     stage.wait("all reports", |seen| seen.iter().all(|seen| !seen.reports.is_empty()));

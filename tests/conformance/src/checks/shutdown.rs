@@ -60,7 +60,7 @@ pub fn fault_57_shutdown_lets_out_what_is_owed_and_cuts_who_never_reads<S: Subje
 
     let report = stage.report(deaf);
     assert_eq!(report.reason, Reason::Aborted);
-    assert_eq!(report.counters.sent + report.counters.unsent, OWED, "I1: every byte is accounted for");
+    Stage::<S, Talk>::assert_counted(report.counters.sent + report.counters.unsent, OWED);
     let got = read_reset(&mut deaf_peer);
     assert!(got.len() as u64 <= report.counters.sent);
     Talk::noise().assert_at(0, &got);

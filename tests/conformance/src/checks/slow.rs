@@ -3,7 +3,7 @@
 
 use super::deadlines::slow_reader_gets_all;
 use crate::noise::assert_same;
-use crate::peer::{read_end, read_line, read_n, read_reset, send};
+use crate::peer::{Peer, read_end, read_line, read_n, read_reset, send};
 use crate::stage::Stage;
 use crate::subject::{Options, Subject};
 use crate::talk::Talk;
@@ -11,7 +11,6 @@ use drywire_core::{Connection, Context, Failure, Limit, Limits, Protocol, Reason
 use drywire_protocols::LineEcho;
 use std::convert::Infallible;
 use std::io::Write as _;
-use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -26,8 +25,8 @@ const PATIENT: Limits = Limits {
 };
 
 /// Says `what` again and again until nobody listens, or for half a minute.
-fn drip(peer: &TcpStream, what: &'static [u8], every: Duration) -> thread::JoinHandle<()> {
-    let mut peer = peer.try_clone().expect("a descriptor is left");
+fn drip(peer: &Peer, what: &'static [u8], every: Duration) -> thread::JoinHandle<()> {
+    let mut peer = peer.second();
     thread::spawn(move || {
         let give_up = Instant::now() + Duration::from_secs(30);
         while Instant::now() < give_up && peer.write_all(what).is_ok() {

@@ -2,15 +2,13 @@
 
 use super::{byte_echo, line_echo};
 use crate::noise::{Noise, assert_same};
-use crate::peer::{ask, connect_unix, read_line, read_n, send};
+use crate::peer::{ask, connect_unix, read_line, read_n, send, vanish};
 use crate::stage::Stage;
 use crate::subject::{Options, Scene, Subject, Testable};
 use crate::talk::Talk;
 use drywire_core::{Connection, Limits, Protocol, Reason, TransportError};
 use drywire_protocols::{ByteEcho, LineEcho};
 use drywire_server::Address;
-use rustix::net::{RecvFlags, recv};
-use std::net::Shutdown;
 use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
@@ -30,7 +28,7 @@ fn serve<S: Subject, P: Testable>(
 /// Interleaved, as over TCP.
 pub fn e6_unix_clients_at_once_each_get_their_own_lines<S: Subject>() {
     let (_stage, path, _dir) = serve::<S, LineEcho>(line_echo);
-    let mut peers: Vec<_> = (0..50).map(|_| connect_unix(&path, S::PATIENCE)).collect();
+    let mut peers: Vec<_> = (0..50).map(|_| connect_unix::<S>(&path)).collect();
     for round in 0..5 {
         for (n, peer) in peers.iter_mut().enumerate() {
             send(peer, format!("client {n} round {round}\n").as_bytes());
@@ -45,7 +43,7 @@ pub fn e6_unix_clients_at_once_each_get_their_own_lines<S: Subject>() {
 pub fn e8_unix_bytes_come_back_exactly<S: Subject>() {
     let (stage, path, _dir) = serve::<S, ByteEcho>(byte_echo);
     let bytes = Noise::new(8).bytes(8 << 20);
-    assert_same(&ask(connect_unix(&path, S::PATIENCE), &bytes), &bytes);
+    assert_same(&ask(connect_unix::<S>(&path), &bytes), &bytes);
     stage.wait_for_ends(1);
 }
 
@@ -57,7 +55,7 @@ pub fn e8_would_block_broken_pipe_and_reset_are_told_apart<S: Subject>() {
     let limits = Limits { output_bytes: 16 << 20, ..Talk::LIMITS };
     let (stage, path, _dir) = serve::<S, Talk>(move || Connection::new(Talk).with_limits(limits));
     let connect = |number| {
-        let peer = connect_unix(&path, S::PATIENCE);
+        let peer = connect_unix::<S>(&path);
         stage.wait("the accept", |seen| seen.len() > number);
         peer
     };
@@ -68,19 +66,21 @@ pub fn e8_would_block_broken_pipe_and_reset_are_told_apart<S: Subject>() {
     assert!(stage.scene.look(|seen| seen[0].reports.is_empty()), "a full socket is no error");
 
     let mut deaf = connect(1);
-    deaf.shutdown(Shutdown::Read).expect("connected");
+    deaf.stop_reading();
     send(&mut deaf, b"owe 10\n");
     let report = stage.report(1);
     assert_eq!(report.reason, Reason::Transport(TransportError::BrokenPipe));
-    assert_eq!((report.counters.sent, report.counters.unsent), (0, 10));
+    Stage::<S, Talk>::assert_counted(report.counters.sent, 0);
+    Stage::<S, Talk>::assert_counted(report.counters.unsent, 10);
 
     let mut gone = connect(2);
     send(&mut gone, b"owe 10\n");
-    recv(&gone, &mut [0; 1][..], RecvFlags::PEEK).expect("bytes, which it leaves there");
-    drop(gone);
+    gone.peek().expect("bytes, which it leaves there");
+    vanish(gone);
     let report = stage.report(2);
     assert_eq!(report.reason, Reason::Transport(TransportError::Reset));
-    assert_eq!((report.counters.sent, report.counters.unsent), (10, 0));
+    Stage::<S, Talk>::assert_counted(report.counters.sent, 10);
+    assert_eq!(report.counters.unsent, 0);
 
     Talk::noise().assert_at(0, &read_n(&mut full, OWED));
     drop(full);
@@ -95,5 +95,5 @@ pub fn e10_unix_path_in_use_is_an_error_that_says_what_to_do<S: Subject>() {
     let text = error.to_string();
     assert!(text.contains(&path.display().to_string()), "which path? {text}");
     assert!(text.contains("another path"), "what is to be done, such as to take another path? {text}");
-    assert_same(&ask(connect_unix(&path, S::PATIENCE), b"still here\n"), b"still here\n");
+    assert_same(&ask(connect_unix::<S>(&path), b"still here\n"), b"still here\n");
 }

@@ -2,9 +2,11 @@
 
 use super::Saw;
 use super::script::{End, Reading, Script, Step};
+use crate::peer::Peer;
+use crate::subject::Subject;
 use rustix::net::{AddressFamily, SocketType, socket, sockopt};
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,7 +17,7 @@ pub(super) struct Received {
     pub(super) saw: Saw,
 }
 
-pub(super) fn connect(address: SocketAddr, reading: Reading) -> io::Result<TcpStream> {
+pub(super) fn connect<S: Subject>(address: SocketAddr, reading: Reading) -> io::Result<Peer> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let fd = socket(family, SocketType::STREAM, None)?;
     if let Some(bytes) = reading.window {
@@ -25,7 +27,9 @@ pub(super) fn connect(address: SocketAddr, reading: Reading) -> io::Result<TcpSt
     rustix::net::connect(&fd, &address)?;
     let stream = TcpStream::from(fd);
     stream.set_nodelay(true)?;
-    Ok(stream)
+    stream.set_read_timeout(Some(S::PATIENCE))?;
+    stream.set_write_timeout(Some(S::PATIENCE))?;
+    Ok(Peer::connected::<S>(stream).introduced())
 }
 
 /// What the two directions of a peer know of each other.
@@ -54,8 +58,7 @@ impl Progress {
 /// # Errors
 /// In words: what the other side did that no good driver does, such as nothing for
 /// longer than `patience`.
-pub(super) fn converse(script: &Script, stream: TcpStream, patience: Duration) -> Result<Received, String> {
-    stream.set_write_timeout(Some(patience)).map_err(|error| error.to_string())?;
+pub(super) fn converse(script: &Script, mut stream: Peer, patience: Duration) -> Result<Received, String> {
     let progress = Progress::default();
     let (sent, received) = thread::scope(|scope| {
         let (stream, progress) = (&stream, &progress);
@@ -77,12 +80,12 @@ pub(super) fn converse(script: &Script, stream: TcpStream, patience: Duration) -
         (Err(sent), Err(received)) => return Err(format!("{sent}; {received}")),
     };
     if matches!(script.end, End::Reset { .. }) {
-        sockopt::set_socket_linger(&stream, Some(Duration::ZERO)).map_err(|error| error.to_string())?;
+        stream.will_reset();
     }
     Ok(received)
 }
 
-fn send(script: &Script, mut stream: &TcpStream, progress: &Progress) -> Result<(), String> {
+fn send(script: &Script, mut stream: &Peer, progress: &Progress) -> Result<(), String> {
     for step in &script.steps {
         match step {
             Step::Pause(time) => thread::sleep(*time),
@@ -93,17 +96,12 @@ fn send(script: &Script, mut stream: &TcpStream, progress: &Progress) -> Result<
         }
     }
     if script.end == End::HalfClose {
-        stream.shutdown(Shutdown::Write).map_err(|error| format!("the peer could not end: {error}"))?;
+        stream.end().map_err(|error| format!("the peer could not end: {error}"))?;
     }
     Ok(())
 }
 
-fn read_to_end(
-    reading: Reading,
-    stream: &TcpStream,
-    progress: &Progress,
-    patience: Duration,
-) -> Result<Received, String> {
+fn read_to_end(reading: Reading, stream: &Peer, progress: &Progress, patience: Duration) -> Result<Received, String> {
     let mut reader = Reader::new(reading, stream, progress, patience)?;
     loop {
         match reader.read() {
@@ -122,7 +120,7 @@ fn read_to_end(
 fn read_until(
     least: usize,
     reading: Reading,
-    stream: &TcpStream,
+    stream: &Peer,
     progress: &Progress,
     patience: Duration,
 ) -> Result<Received, String> {
@@ -147,7 +145,7 @@ fn read_until(
 
 /// Reads as slowly as the script says.
 struct Reader<'a> {
-    stream: &'a TcpStream,
+    stream: &'a Peer,
     progress: &'a Progress,
     output: Vec<u8>,
     slot: Vec<u8>,
@@ -158,11 +156,11 @@ struct Reader<'a> {
 impl<'a> Reader<'a> {
     fn new(
         reading: Reading,
-        stream: &'a TcpStream,
+        stream: &'a Peer,
         progress: &'a Progress,
         timeout: Duration,
     ) -> Result<Reader<'a>, String> {
-        stream.set_read_timeout(Some(timeout)).map_err(|error| error.to_string())?;
+        stream.set_read_timeout(timeout);
         thread::sleep(reading.late);
         let slot = vec![0; if reading.pauses > 0 { 3000 } else { 64 * 1024 }];
         Ok(Reader { stream, progress, output: Vec::new(), slot, pauses_left: reading.pauses, pause: reading.pause })

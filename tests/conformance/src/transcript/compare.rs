@@ -15,18 +15,19 @@ pub(super) const MISMATCHES_AT_MOST: usize = 8;
 pub fn difference(script: &Script, actual: &Transcript, expected: &Transcript) -> Option<String> {
     let reset_by_peer = matches!(script.end, End::Reset { .. });
     let aborted = expected.saw == Saw::Reset;
+    let taken = actual.taken.or(expected.taken);
     output(&actual.output, &expected.output, reset_by_peer || aborted)
         .or_else(|| events(&actual.events, &expected.events, reset_by_peer))
         .or_else(|| match script.end {
             End::Reset { received } if actual.output.len() < received => {
                 Some(format!("output: {} bytes, and the peer waited for {received}", actual.output.len()))
             }
-            End::Reset { .. } if actual.reason == GONE && actual.taken <= expected.taken => None,
+            End::Reset { .. } if actual.reason == GONE && taken <= expected.taken => None,
             End::Reset { .. } | End::HalfClose | End::AfterTheOther if actual.reason != expected.reason => {
                 Some(format!("reason: {} instead of {}", actual.reason, expected.reason))
             }
-            End::Reset { .. } | End::HalfClose | End::AfterTheOther if actual.taken != expected.taken => {
-                Some(format!("taken: {} bytes of the peer instead of {}", actual.taken, expected.taken))
+            End::Reset { .. } | End::HalfClose | End::AfterTheOther if taken != expected.taken => {
+                Some(format!("taken: {taken:?} bytes of the peer instead of {:?}", expected.taken))
             }
             End::Reset { .. } | End::HalfClose | End::AfterTheOther => None,
         })
@@ -77,8 +78,9 @@ impl Verdict {
         };
         let cut = matches!(script.end, End::Reset { .. }) || expected.saw == Saw::Reset;
         let stands = if cut && different.is_none() { Some(expected) } else { actual };
+        let hash = |stands: &Transcript| hash(stands, stands.taken.or(expected.taken));
         Verdict {
-            bytes: actual.map_or(0, |actual| actual.taken + actual.output.len() as u64),
+            bytes: actual.map_or(0, |actual| actual.taken.unwrap_or(0) + actual.output.len() as u64),
             hash: stands.map_or(0, hash),
             different: different.map(|what| format!("{:?}, {:?}: {what}", script.speaks, script.end)),
         }
@@ -138,8 +140,8 @@ fn fnv(start: u64, bytes: impl IntoIterator<Item = u8>) -> u64 {
     bytes.into_iter().fold(start, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
 }
 
-fn hash(transcript: &Transcript) -> u64 {
-    let Transcript { taken, output, saw, events, reason } = transcript;
-    let text = format!("{taken} {saw:?} {reason} {events:?} ");
+fn hash(transcript: &Transcript, taken: Option<u64>) -> u64 {
+    let Transcript { taken: _, output, saw, events, reason } = transcript;
+    let text = format!("{} {saw:?} {reason} {events:?} ", taken.unwrap_or(0));
     fnv(FNV, text.bytes().chain(output.iter().copied()))
 }

@@ -76,8 +76,8 @@ use std::ops::Range;
 /// What one script gave.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transcript {
-    /// Bytes of the peer that the protocol took.
-    pub taken: u64,
+    /// Bytes of the peer that the protocol took. Nobody counts them where a layer lies between.
+    pub taken: Option<u64>,
     /// What the peer received.
     pub output: Vec<u8>,
     /// What came behind that.

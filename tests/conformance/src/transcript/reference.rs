@@ -178,7 +178,7 @@ impl Ideal<'_> {
                     assert!(self.open.is_empty(), "a file was left open");
                     let saw = if report.reason.is_abort() { Saw::Reset } else { Saw::End };
                     return Some(Transcript {
-                        taken: report.counters.received - report.counters.discarded,
+                        taken: Some(report.counters.received - report.counters.discarded),
                         output: self.output,
                         saw,
                         events,

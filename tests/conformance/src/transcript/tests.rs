@@ -106,7 +106,7 @@ fn a_driver_that_only_echoes_has_scripts_too() {
 #[test]
 fn nothing_is_sent_behind_the_bounds_of_a_linger() {
     for script in SEEDS.map(Script::from_seed) {
-        let left = script.sent().len() as u64 - expected(&script).taken;
+        let left = script.sent().len() as u64 - expected(&script).taken.expect("the reference counts");
         assert!(left < u64::from(drywire_core::Limits::DEFAULT.linger_bytes), "seed {}: {left} bytes", script.seed);
     }
 }
@@ -130,7 +130,7 @@ fn control_a_byte_an_event_and_a_reason_are_told_apart() {
     let last = format!("instead of {}", good.events.last().expect("there are some"));
     assert!(differs(&|bad| _ = bad.events.pop()).ends_with(&last), "{good:?}");
     assert!(differs(&|bad| bad.reason = "Requested".into()).starts_with("reason: Requested instead of"));
-    assert!(differs(&|bad| bad.taken -= 1).starts_with("taken:"));
+    assert!(differs(&|bad| bad.taken = bad.taken.map(|n| n - 1)).starts_with("taken:"));
     assert!(differs(&|bad| bad.saw = Saw::Reset).starts_with("the peer saw: Reset"));
 }
 
@@ -153,7 +153,7 @@ fn control_a_reset_allows_a_prefix_and_nothing_else() {
     };
     assert_eq!(differs(&|bad| bad.output.truncate(received)), None);
     assert_eq!(differs(&|bad| bad.events.truncate(2)), None);
-    assert_eq!(differs(&|bad| bad.taken -= 1), None);
+    assert_eq!(differs(&|bad| bad.taken = bad.taken.map(|n| n - 1)), None);
     assert!(differs(&|bad| bad.output.truncate(received - 1)).is_some(), "less than it waited for");
     assert!(differs(&|bad| bad.output[5] ^= 1).is_some(), "no prefix");
     assert!(differs(&|bad| bad.events.swap(0, 1)).is_some());
