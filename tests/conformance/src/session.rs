@@ -86,11 +86,8 @@ impl Session {
             put_out(&mut lock(&self.tls), &mut out);
             flush(&mut out, socket)?;
             drop(out);
-            if self.is_shaken() {
-                *shaken = true;
-            } else {
-                self.receive(socket)?;
-            }
+            // Tickets do not come from who has gone.
+            *shaken = self.is_shaken() || self.receive(socket)?;
         }
         Ok(())
     }
@@ -102,7 +99,8 @@ impl Session {
         !tls.is_handshaking() && (is_old || client.tls13_tickets_received() >= TICKETS)
     }
 
-    fn receive(&self, socket: &impl Socket) -> io::Result<()> {
+    /// Whether that was the end of the transport.
+    fn receive(&self, socket: &impl Socket) -> io::Result<bool> {
         let mut incoming = lock(&self.incoming);
         let is_end = incoming.is_empty() && {
             let mut piece = [0; 16 * 1024];
@@ -125,7 +123,7 @@ impl Session {
             put_out(&mut lock(&self.tls), &mut out);
             flush(&mut out, socket)?;
         }
-        result.map(|_| ()).map_err(|error| io::Error::new(ErrorKind::InvalidData, error))
+        result.map(|_| is_end).map_err(|error| io::Error::new(ErrorKind::InvalidData, error))
     }
 }
 

@@ -224,6 +224,12 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
     pub(super) fn cut_short(&mut self, cause: Reason<P::Error>) {
         let reason = match mem::replace(&mut self.conn.phase, Phase::Active) {
             Phase::Lingering(end) => end.reason,
+            // Only the layers' own end is not taken. A peer that has closed does not wait for it.
+            Phase::Flushing(end) if self.conn.output_end == OutputEnd::Sealed => {
+                let buffers = self.conn.buffers();
+                buffers.wire_start = buffers.wire.len();
+                end.reason
+            }
             phase @ (Phase::New | Phase::Active | Phase::Flushing(_) | Phase::Closing(_) | Phase::Closed) => {
                 self.conn.phase = phase;
                 cause

@@ -10,7 +10,7 @@ use crate::support::scenario::letters;
 use crate::support::script::{Bad, Cx, Hooks, Script};
 use crate::support::{ms, pattern};
 use drywire_core::layer::{Layer, LayerError, Sink, Stack};
-use drywire_core::{Connection, FileError, Limits, Protocol, Reason};
+use drywire_core::{Connection, FileError, Limits, Protocol, Reason, TransportError};
 
 type Three = Stack<Records, Stack<Escapes, Records>>;
 
@@ -218,6 +218,27 @@ fn end_of_our_direction_waits_for_the_handshake_and_a_close_does_not() {
     let whole = ends(|cx| cx.close());
     assert_eq!(whole.net.taken, [HELLO, &[0]].concat());
     assert!(whole.net.half_closed);
+}
+
+/// A peer may close right behind its goodbye, and does not wait for ours (RFC 8446 §6.1).
+#[test]
+fn end_of_the_layer_that_nobody_takes_any_more_is_no_failure() {
+    let ends = |owes: &'static [u8]| {
+        let protocol = Hooks::new().on_consume(move |input, cx| {
+            cx.write(owes)?;
+            cx.close();
+            Ok(input.len())
+        });
+        let mut rig = Rig::on(Connection::with_layer(protocol, Records::default()));
+        rig.net.room = 0;
+        rig.feed(record(b"bye"));
+        rig.net.write_fault = Some(TransportError::BrokenPipe);
+        rig.settle();
+        (rig.report().reason.clone(), rig.report().counters.unsent)
+    };
+    assert_eq!(ends(b""), (Reason::Finished, 0));
+    // What the protocol owes is lost, and said to be.
+    assert_eq!(ends(b"one byte"), (Reason::Transport(TransportError::BrokenPipe), 9));
 }
 
 #[test]
