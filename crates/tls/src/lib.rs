@@ -40,6 +40,7 @@ mod error;
 mod identity;
 mod layer;
 mod server;
+mod shown;
 mod starttls;
 
 pub use client::{Client, ClientBuilder};

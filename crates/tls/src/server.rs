@@ -4,13 +4,13 @@ use crate::default_provider;
 use crate::error::TlsError;
 use crate::identity::Identity;
 use crate::layer::Tls;
+use crate::shown::Shown;
 use crate::starttls::StartTls;
 use rustls::crypto::CryptoProvider;
-use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
-use rustls::sign::CertifiedKey;
+use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig, ServerConnection};
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 /// What a server shows its peers, and asks of them. Cheap to clone; all clones are one.
 ///
@@ -18,8 +18,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 #[derive(Clone)]
 pub struct Server {
     config: Arc<ServerConfig>,
-    provider: Arc<CryptoProvider>,
-    current: Arc<Current>,
+    shown: Arc<Shown>,
 }
 
 /// Certificates of clients.
@@ -34,13 +33,25 @@ pub enum ClientCertificates {
 /// How a server is set up; made by [`Server::builder`].
 #[derive(Debug)]
 pub struct ServerBuilder {
-    identity: Identity,
+    first: Identity,
+    others: Vec<Identity>,
     provider: CryptoProvider,
     alpn: Vec<Vec<u8>>,
     clients: Option<ClientCertificates>,
 }
 
 impl ServerBuilder {
+    /// With this identity too, behind those before it.
+    ///
+    /// A client that asks for a name (SNI) is shown the first identity whose certificate is valid for
+    /// it, a wildcard's too. The first of all is shown when none is valid, and to a client that asks
+    /// for no name, as one does that connects to an IP address.
+    #[must_use]
+    pub fn also(mut self, identity: Identity) -> ServerBuilder {
+        self.others.push(identity);
+        self
+    }
+
     /// With this provider of cryptography instead of [`default_provider`].
     #[must_use]
     pub fn provider(self, provider: CryptoProvider) -> ServerBuilder {
@@ -65,9 +76,9 @@ impl ServerBuilder {
     /// # Errors
     /// [`TlsError::Pair`], [`TlsError::Setup`].
     pub fn build(self) -> Result<Server, TlsError> {
-        let ServerBuilder { identity, provider, alpn, clients } = self;
+        let ServerBuilder { first, others, provider, alpn, clients } = self;
         let provider = Arc::new(provider);
-        let current = Arc::new(Current(RwLock::new(Arc::new(identity.certify(&provider)?))));
+        let shown = Arc::new(Shown::new(provider.clone(), first, others)?);
         let builder = ServerConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()
             .map_err(TlsError::Setup)?;
@@ -78,7 +89,7 @@ impl ServerBuilder {
                     ClientCertificates::Optional(roots) => (roots, true),
                     ClientCertificates::Required(roots) => (roots, false),
                 };
-                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone());
+                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
                 let verifier = if is_optional { verifier.allow_unauthenticated() } else { verifier };
                 let unusable = |error: rustls::server::VerifierBuilderError| {
                     TlsError::Setup(rustls::Error::General(error.to_string()))
@@ -86,10 +97,10 @@ impl ServerBuilder {
                 builder.with_client_cert_verifier(verifier.build().map_err(unusable)?)
             }
         };
-        let mut config = builder.with_cert_resolver(current.clone());
+        let mut config = builder.with_cert_resolver(shown.clone());
         config.alpn_protocols = alpn;
         config.ticketer = ticketer()?;
-        Ok(Server { config: Arc::new(config), provider, current })
+        Ok(Server { config: Arc::new(config), shown })
     }
 }
 
@@ -105,7 +116,13 @@ impl Server {
     /// A server with this identity, and more to say.
     #[must_use]
     pub fn builder(identity: Identity) -> ServerBuilder {
-        ServerBuilder { identity, provider: default_provider(), alpn: Vec::new(), clients: None }
+        ServerBuilder {
+            first: identity,
+            others: Vec::new(),
+            provider: default_provider(),
+            alpn: Vec::new(),
+            clients: None,
+        }
     }
 
     /// The layer for one peer.
@@ -122,30 +139,31 @@ impl Server {
         StartTls::server(self.clone())
     }
 
-    /// Shows this from now on, to all that connect, from any thread; connections that stand go on.
+    /// Shows this from now on and nothing else, to all that connect, from any thread; connections
+    /// that stand go on.
+    ///
+    /// A session that began before can still be resumed: then nothing is shown, and what its client
+    /// knows is the certificate of then.
     ///
     /// # Errors
-    /// [`TlsError::Pair`]; then the one before stays.
+    /// [`TlsError::Pair`]; then what was shown before stays.
     pub fn reload(&self, identity: Identity) -> Result<(), TlsError> {
-        let next = Arc::new(identity.certify(&self.provider)?);
-        *self.current.0.write().unwrap_or_else(PoisonError::into_inner) = next;
-        Ok(())
+        self.reload_all(identity, [])
+    }
+
+    /// The same for several, by the name that is asked for as in [`ServerBuilder::also`]. They take the
+    /// place of those before in one step.
+    ///
+    /// # Errors
+    /// [`TlsError::Pair`] when any of them cannot be used; then all that was shown before stays.
+    pub fn reload_all(&self, first: Identity, others: impl IntoIterator<Item = Identity>) -> Result<(), TlsError> {
+        self.shown.replace(first, others)
     }
 }
 
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server").field("alpn", &self.config.alpn_protocols.len()).finish_non_exhaustive()
-    }
-}
-
-/// What is shown now.
-#[derive(Debug)]
-struct Current(RwLock<Arc<CertifiedKey>>);
-
-impl ResolvesServerCert for Current {
-    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.0.read().unwrap_or_else(PoisonError::into_inner).clone())
     }
 }
 

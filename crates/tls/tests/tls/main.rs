@@ -2,6 +2,7 @@
 
 mod ends;
 mod handshake;
+mod names;
 mod starttls;
 mod strangers;
 mod support;

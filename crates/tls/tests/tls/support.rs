@@ -25,8 +25,13 @@ impl Authority {
     }
 
     pub(crate) fn pem_for(&self, name: &str) -> (String, String) {
+        self.pem_for_all(&[name])
+    }
+
+    /// One certificate for all of these.
+    pub(crate) fn pem_for_all(&self, names: &[&str]) -> (String, String) {
         let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        let params = CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).unwrap();
         (params.signed_by(&key, &self.0).unwrap().pem(), key.serialize_pem())
     }
 
@@ -101,7 +106,12 @@ pub(crate) struct Pair {
 
 impl Pair {
     pub(crate) fn new(client: &Client, server: &Server) -> Pair {
-        Pair { client: End::new(client.connect("localhost").unwrap()), server: End::new(server.accept().unwrap()) }
+        Pair::to("localhost", client, server)
+    }
+
+    /// The client knows the server by this name.
+    pub(crate) fn to(name: &str, client: &Client, server: &Server) -> Pair {
+        Pair { client: End::new(client.connect(name).unwrap()), server: End::new(server.accept().unwrap()) }
     }
 
     /// The usual two.
