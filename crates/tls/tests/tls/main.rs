@@ -1,4 +1,5 @@
-//! TLS between two ends in memory: every byte of the wire goes through the test's hands.
+//! TLS between two ends in memory: every byte of the wire goes through the test's hands. With
+//! tokio-rustls at the other end it goes through real sockets.
 
 mod ends;
 mod handshake;
@@ -6,4 +7,5 @@ mod names;
 mod starttls;
 mod strangers;
 mod support;
+mod tokio_rustls;
 mod worlds;
