@@ -1,7 +1,8 @@
 //! What a TLS engine has to do for the layer, and rustls doing it. The next rustls drops in here.
 
+use drywire_core::layer::Sink;
 use rustls::{Connection, Error};
-use std::io::{BufRead, Write};
+use std::io::{self, BufRead, IoSlice, Write};
 
 /// One side of one TLS connection, bytes to bytes. Nothing here waits.
 pub(crate) trait Engine {
@@ -23,8 +24,8 @@ pub(crate) trait Engine {
     /// Ends our direction.
     fn end(&mut self);
 
-    /// Moves all that is to be sent behind `wire`.
-    fn put_out(&mut self, wire: &mut Vec<u8>);
+    /// Moves all that is to be sent to `wire`.
+    fn put_out(&mut self, wire: &mut Sink<'_>);
 
     /// The handshake is not through.
     fn is_handshaking(&self) -> bool;
@@ -76,9 +77,9 @@ impl Engine for Rustls {
         self.connection.send_close_notify();
     }
 
-    fn put_out(&mut self, wire: &mut Vec<u8>) {
+    fn put_out(&mut self, wire: &mut Sink<'_>) {
         while self.connection.wants_write() {
-            self.connection.write_tls(wire).expect("it goes into memory");
+            self.connection.write_tls(&mut Through(wire)).expect("it goes into memory");
         }
     }
 
@@ -88,5 +89,25 @@ impl Engine for Rustls {
 
     fn has_ended(&self) -> bool {
         self.has_ended
+    }
+}
+
+/// A sink that rustls writes to: records go from its buffers to where they wait for the transport, and
+/// nowhere in between.
+struct Through<'a, 'b>(&'a mut Sink<'b>);
+
+impl Write for Through<'_, '_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.push(bytes);
+        Ok(bytes.len())
+    }
+
+    /// All of them at once; the default takes the first alone.
+    fn write_vectored(&mut self, records: &[IoSlice<'_>]) -> io::Result<usize> {
+        records.iter().map(|record| self.write(record)).sum()
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }

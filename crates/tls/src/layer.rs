@@ -118,17 +118,15 @@ pub(crate) struct Session<E> {
     held: Vec<u8>,
     /// The engine has plain bytes that found no room.
     is_full: bool,
-    /// For what the engine puts out.
-    out: Vec<u8>,
 }
 
 impl<E: Engine> Session<E> {
     pub(crate) fn new(engine: E) -> Session<E> {
-        Session { engine, held: Vec::new(), is_full: false, out: Vec::new() }
+        Session { engine, held: Vec::new(), is_full: false }
     }
 
     fn open(&mut self, wire: &mut Sink<'_>) -> Result<(), LayerError> {
-        self.put_out(wire);
+        self.engine.put_out(wire);
         Ok(())
     }
 
@@ -141,7 +139,7 @@ impl<E: Engine> Session<E> {
             self.take_in(&held, plain)
         };
         // An alert behind an error, too.
-        self.put_out(wire);
+        self.engine.put_out(wire);
         result
     }
 
@@ -195,7 +193,7 @@ impl<E: Engine> Session<E> {
             return Ok(0);
         }
         let n = self.engine.send(plain);
-        self.put_out(wire);
+        self.engine.put_out(wire);
         Ok(n)
     }
 
@@ -211,15 +209,8 @@ impl<E: Engine> Session<E> {
 
     fn send_end(&mut self, wire: &mut Sink<'_>) -> Result<(), LayerError> {
         self.engine.end();
-        self.put_out(wire);
+        self.engine.put_out(wire);
         Ok(())
-    }
-
-    fn put_out(&mut self, wire: &mut Sink<'_>) {
-        self.engine.put_out(&mut self.out);
-        wire.push(&self.out);
-        // An idle connection holds no buffer.
-        self.out = Vec::new();
     }
 }
 
