@@ -12,15 +12,19 @@ use crate::protocol::Protocol;
 use crate::record::{LayerCallKind, ReadAnswer, crc_of_front};
 use crate::time::Time;
 
-/// Bytes of a file that go through the layers at a time: one TLS record.
-pub(super) const FILE_PIECE: usize = 16 * 1024;
+/// Bytes that go through the layers at a time: what one TLS record holds.
+const PIECE: usize = 16 * 1024;
 
-/// Encoded bytes that may wait for the transport before more are encoded.
-pub(crate) const WIRE_AHEAD: usize = 16 * 1024;
+/// Bytes of a file that are read ahead, for the layers.
+pub(super) const FILE_PIECE: usize = 3 * PIECE;
 
-/// Encoded bytes that may wait before reading pauses. More than one piece on top
-/// of [`WIRE_AHEAD`] encodes to, so output of the protocol's own never pauses it.
-pub(super) const WIRE_FULL: usize = 4 * WIRE_AHEAD;
+/// Encoded bytes that may wait for the transport before more are encoded: three pieces go
+/// out in one system call.
+pub(crate) const WIRE_AHEAD: usize = 40 * 1024;
+
+/// Encoded bytes that may wait before reading pauses. More than [`WIRE_AHEAD`] and what one
+/// piece encodes to, so output of the protocol's own never pauses it.
+pub(super) const WIRE_FULL: usize = 64 * 1024;
 
 impl<P: Protocol, L: Layer> Connection<P, L> {
     pub(super) fn owes_wire(&self) -> bool {
@@ -172,7 +176,7 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
         buffers.wire.drain(..buffers.wire_start);
         buffers.wire_start = 0;
         if buffers.wire.capacity() == 0 && !buffers.output.is_empty() {
-            buffers.wire = self.workspace.pool.take(WIRE_AHEAD);
+            buffers.wire = self.workspace.pool.take(WIRE_FULL);
         }
         let mut wire = Sink::unbounded(&mut buffers.wire);
         let before = wire.room();
@@ -187,7 +191,7 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
         } else if !buffers.output.is_empty() {
             let mut slices: [&[u8]; MAX_SLICES] = [&[]; MAX_SLICES];
             buffers.output.gather(&mut slices);
-            let piece = &slices[0][..slices[0].len().min(WIRE_AHEAD)];
+            let piece = &slices[0][..slices[0].len().min(PIECE)];
             let result = conn.layer.send(piece, &mut wire);
             if let (true, Ok(n)) = (digest, result) {
                 crc = crc_of_front(&[piece], n);

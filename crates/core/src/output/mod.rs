@@ -52,6 +52,9 @@ pub(crate) struct Buffers {
     pub(crate) fault: Option<Fault>,
 }
 
+/// Encoded bytes that are worth moving to a smaller block, while they wait.
+const WIRE_SMALL: usize = 2048;
+
 impl Buffers {
     pub(crate) fn is_empty(&self) -> bool {
         self.output.is_empty()
@@ -96,8 +99,15 @@ impl Buffers {
         if self.carry.capacity() > 0 && self.carry_start == self.carry.len() {
             self.drop_carry(pool);
         }
-        if self.wire.capacity() > 0 && self.wire_start == self.wire.len() {
+        let unsent = self.wire.len() - self.wire_start;
+        if self.wire.capacity() > 0 && unsent == 0 {
             pool.give(core::mem::take(&mut self.wire));
+            self.wire_start = 0;
+        } else if unsent <= WIRE_SMALL && self.wire.capacity() > 4 * WIRE_SMALL {
+            // Who does not take a handshake, or a line, does not hold the room for three records.
+            let mut fits = pool.take(unsent);
+            fits.extend_from_slice(&self.wire[self.wire_start..]);
+            pool.give(core::mem::replace(&mut self.wire, fits));
             self.wire_start = 0;
         }
     }

@@ -265,21 +265,21 @@ fn error_reply_goes_through_the_layers() {
 fn fault_46_49_file_that_fails_under_a_layer_is_an_abort() {
     for error in [None, Some(FileError::Io(5))] {
         let mut rig = Rig::on(Connection::with_layer(Script::default(), Records::default()));
-        rig.net.put_file(b"big", pattern(50_000));
+        rig.net.put_file(b"big", pattern(200_000));
         rig.net.writes = Chops::of(&[700]);
         rig.net.room = 20_000;
         rig.feed(record(b"f big\n"));
         match error {
-            None => rig.net.open.values_mut().for_each(|file| file.bytes.truncate(40_000)),
+            None => rig.net.open.values_mut().for_each(|file| file.bytes.truncate(100_000)),
             Some(_) => rig.net.file_fault = error,
         }
         rig.net.room = usize::MAX;
         rig.settle();
         assert_eq!(rig.report().reason, Reason::File(error.unwrap_or(FileError::Truncated)));
         let plain = decoded(&rig.net.taken);
-        let start = "hello\nfile of 50000\n".len();
-        assert!(plain.len() <= start + 40_000);
-        assert!(plain[start..] == pattern(50_000)[..plain.len() - start], "not a byte made up");
+        let start = "hello\nfile of 200000\n".len();
+        assert!(plain.len() <= start + 100_000);
+        assert!(plain[start..] == pattern(200_000)[..plain.len() - start], "not a byte made up");
     }
 }
 

@@ -49,6 +49,20 @@ fn bytes_held_for_want_of_room_come_out_in_the_same_turn() {
     assert!(rig.net.taken == expected, "{}", rig.net.taken.len());
 }
 
+/// Room for three records is lent while they are made, and not kept for a line.
+#[test]
+fn i2_line_that_is_not_taken_holds_little() {
+    let mut rig = Rig::on(Connection::with_layer(echo(), Records::default()));
+    rig.settle();
+    rig.net.room = 0;
+    rig.feed([&[4][..], &b"line".map(|b| b ^ 0x55)].concat());
+    assert!(rig.conn.held_bytes() >= 5 && rig.net.taken.is_empty());
+    assert!(rig.conn.heap_bytes() < 8 * 1024, "{} bytes", rig.conn.heap_bytes());
+    rig.net.room = usize::MAX;
+    rig.settle();
+    assert_eq!(rig.net.taken.len(), 5);
+}
+
 /// Scar libevent#690: decrypted bytes parked while reading is off.
 #[test]
 fn bytes_held_behind_a_pause_are_delivered_without_a_socket_event() {

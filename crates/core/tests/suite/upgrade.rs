@@ -126,13 +126,13 @@ fn nothing_is_read_and_nobody_is_called_until_all_that_was_written_is_encoded() 
             Ok(())
         })
         .on_consume(|input, cx| {
-            cx.write(&[b'.'; 40_000])?;
+            cx.write(&[b'.'; 100_000])?;
             answer(input, cx, Leftovers::Refuse)
         })
         .on_upgraded(|cx| cx.write(b"hello\n"))
         .on_timer(|_, cx| cx.write(b"late\n"))
         .on_command(|_, cx| cx.write(b"told\n"));
-    let limits = Limits { output_bytes: 100_000, ..Hooks::LIMITS };
+    let limits = Limits { output_bytes: 200_000, ..Hooks::LIMITS };
     let mut rig = Rig::on(Connection::with_layer(protocol, Later::default()).with_limits(limits));
     rig.settle();
     rig.net.room = 0;
@@ -145,7 +145,7 @@ fn nothing_is_read_and_nobody_is_called_until_all_that_was_written_is_encoded() 
     rig.net.incoming.clear();
     rig.net.room = usize::MAX;
     rig.settle().feed([HELLO]);
-    let (plain, masked) = rig.net.taken.split_at(40_004);
+    let (plain, masked) = rig.net.taken.split_at(100_004);
     assert!(plain.ends_with(b".OK\n\xff"));
     let said: String = masked.iter().map(|byte| char::from(byte ^ 0x55)).collect();
     assert!(said.contains("hello\n") && said.contains("late\n"), "{said:?}");
