@@ -92,7 +92,7 @@ impl Layer for Tls {
     }
 
     fn is_opening(&self) -> bool {
-        self.is_handshaking()
+        self.0.is_opening()
     }
 
     fn receive_end(&mut self) -> Result<(), LayerError> {
@@ -123,24 +123,6 @@ pub(crate) struct Session<E> {
 impl<E: Engine> Session<E> {
     pub(crate) fn new(engine: E) -> Session<E> {
         Session { engine, held: Vec::new(), is_full: false }
-    }
-
-    fn open(&mut self, wire: &mut Sink<'_>) -> Result<(), LayerError> {
-        self.engine.put_out(wire);
-        Ok(())
-    }
-
-    fn receive(&mut self, received: &[u8], plain: &mut Sink<'_>, wire: &mut Sink<'_>) -> Result<(), LayerError> {
-        let result = if self.held.is_empty() {
-            self.take_in(received, plain)
-        } else {
-            let mut held = std::mem::take(&mut self.held);
-            held.extend_from_slice(received);
-            self.take_in(&held, plain)
-        };
-        // An alert behind an error, too.
-        self.engine.put_out(wire);
-        result
     }
 
     fn take_in(&mut self, mut input: &[u8], plain: &mut Sink<'_>) -> Result<(), LayerError> {
@@ -179,6 +161,26 @@ impl<E: Engine> Session<E> {
             self.engine.took(n);
         }
     }
+}
+
+impl<E: Engine> Layer for Session<E> {
+    fn open(&mut self, wire: &mut Sink<'_>) -> Result<(), LayerError> {
+        self.engine.put_out(wire);
+        Ok(())
+    }
+
+    fn receive(&mut self, received: &[u8], plain: &mut Sink<'_>, wire: &mut Sink<'_>) -> Result<(), LayerError> {
+        let result = if self.held.is_empty() {
+            self.take_in(received, plain)
+        } else {
+            let mut held = std::mem::take(&mut self.held);
+            held.extend_from_slice(received);
+            self.take_in(&held, plain)
+        };
+        // An alert behind an error, too.
+        self.engine.put_out(wire);
+        result
+    }
 
     fn is_holding(&self) -> bool {
         self.is_full
@@ -195,6 +197,10 @@ impl<E: Engine> Session<E> {
         let n = self.engine.send(plain);
         self.engine.put_out(wire);
         Ok(n)
+    }
+
+    fn is_opening(&self) -> bool {
+        self.engine.is_handshaking()
     }
 
     fn receive_end(&mut self) -> Result<(), LayerError> {
@@ -217,3 +223,6 @@ impl<E: Engine> Session<E> {
 pub(crate) fn failed(reason: &'static str) -> LayerError {
     LayerError { layer: "tls", reason }
 }
+
+#[cfg(test)]
+mod tests;

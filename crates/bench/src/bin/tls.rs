@@ -348,7 +348,9 @@ struct Over<P> {
 
 impl<P: Protocol, N: Net> Application<N, P, Tls> for Over<P> {
     fn accept(&mut self, _: &mut Worker<P, Tls, N>, _: Id, _: &Address) -> Option<Connection<P, Tls>> {
-        Some(Connection::with_layer((self.protocol)(), self.tls.accept().ok()?))
+        // As much at a time as the others have room for.
+        let limits = Limits { input_bytes: PIECE as u32, output_bytes: PIECE as u32, ..P::LIMITS };
+        Some(Connection::with_layer((self.protocol)(), self.tls.accept().ok()?).with_limits(limits))
     }
 }
 

@@ -13,6 +13,7 @@ crate::support::on_every_driver!(
     w8_python_has_its_files_and_its_ends_over_tls,
     w8_python_starts_tls_in_the_middle_and_cannot_say_more_with_it,
     w8_openssl_talks_to_a_protocol_that_knows_nothing_of_it,
+    fault_74_renegotiation_is_refused,
     fault_80_who_speaks_plainly_gets_an_alert_and_the_close,
     fault_75_stream_that_is_cut_is_logged_as_cut,
 );
@@ -100,6 +101,22 @@ fn w8_openssl_talks_to_a_protocol_that_knows_nothing_of_it(driver: &str) {
         assert_eq!(said, b"hello\nquit\n", "{version}");
         client.wait();
     }
+}
+
+/// `R` on a line of its own makes OpenSSL ask for it.
+fn fault_74_renegotiation_is_refused(driver: &str) {
+    let Some(openssl) = installed(&["openssl"], "openssl", "to talk to") else { return };
+    let place = Place::new();
+    let server = place.serve("line-echo", driver);
+    let mut client = Command::new(&openssl);
+    client.args(["s_client", "-tls1_2", "-connect", &server.address]);
+    client.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut client = Program::start(&mut client);
+    let mut stdin = client.stdin();
+    stdin.write_all(b"R\n").unwrap();
+    client.stderr.wait_for("RENEGOTIATING");
+    client.stderr.wait_for("no renegotiation");
+    client.exits_with(1);
 }
 
 fn fault_80_who_speaks_plainly_gets_an_alert_and_the_close(driver: &str) {

@@ -6,7 +6,7 @@ use super::reading::{MERGE_BELOW, Seen, ask};
 use super::tap::Called;
 use super::{Connection, Live, lent};
 use crate::error::Blocked;
-use crate::layer::{Layer, Sink};
+use crate::layer::{Layer, LayerError, Sink};
 use crate::output::MAX_SLICES;
 use crate::protocol::Protocol;
 use crate::record::{LayerCallKind, ReadAnswer, crc_of_front};
@@ -48,15 +48,25 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
         if L::TRANSPARENT {
             return;
         }
+        self.call_layer(LayerCallKind::Open, L::open);
+    }
+
+    /// A call that is about the wire alone. False when the layer has failed.
+    pub(super) fn call_layer(
+        &mut self,
+        kind: LayerCallKind,
+        call: impl FnOnce(&mut L, &mut Sink<'_>) -> Result<(), LayerError>,
+    ) -> bool {
         let conn = &mut *self.conn;
         let buffers = lent(&mut conn.buffers);
         let before = buffers.wire.len();
-        let result = conn.layer.open(&mut Sink::unbounded(&mut buffers.wire));
+        let result = call(&mut conn.layer, &mut Sink::unbounded(&mut buffers.wire));
         let wire = buffers.wire.len() - before;
-        conn.tap_layer(Called { wire, ..Called::new(LayerCallKind::Open, result.err()) }, &[]);
+        conn.tap_layer(Called { wire, ..Called::new(kind, result.err()) }, &[]);
         if let Err(error) = result {
             self.layer_failed(error);
         }
+        result.is_ok()
     }
 
     /// Reads into the wire scratch and lets the layers make plain bytes of it.

@@ -7,7 +7,7 @@ use crate::close::{CloseReport, Reason};
 use crate::context::{Barrier, Ending};
 use crate::error::Failure;
 use crate::file::Opened;
-use crate::layer::{Layer, LayerError, Sink};
+use crate::layer::{Layer, LayerError};
 use crate::limits::ERROR_REPLY_BYTES;
 use crate::output::Writer;
 use crate::planted;
@@ -300,19 +300,12 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
             OutputEnd::Asked if !L::TRANSPARENT && self.flush_only => Finish::Nothing,
             OutputEnd::Asked => {
                 if !L::TRANSPARENT {
-                    let conn = &mut *self.conn;
+                    let conn = &*self.conn;
                     let is_alone = matches!(conn.phase, Phase::New | Phase::Active);
                     if conn.layer.is_owing() || (is_alone && conn.layer.is_opening()) {
                         return Finish::Nothing;
                     }
-                    let buffers = lent(&mut conn.buffers);
-                    let before = buffers.wire.len();
-                    let result = conn.layer.send_end(&mut Sink::unbounded(&mut buffers.wire));
-                    let wire = buffers.wire.len() - before;
-                    conn.tap_layer(Called { wire, ..Called::new(LayerCallKind::SendEnd, result.err()) }, &[]);
-                    if let Err(error) = result {
-                        self.layer_failed(error);
-                    }
+                    self.call_layer(LayerCallKind::SendEnd, L::send_end);
                 }
                 self.conn.output_end = OutputEnd::Sealed;
                 Finish::Moved

@@ -1,10 +1,9 @@
 //! An upgrade: the layer becomes what it was made for, under a protocol that goes on.
 
 use super::phase::{InputEnd, Phase};
-use super::tap::Called;
 use super::{Live, lent};
 use crate::context::Barrier;
-use crate::layer::{Layer, Sink};
+use crate::layer::Layer;
 use crate::protocol::Protocol;
 use crate::record::LayerCallKind;
 use alloc::vec::Vec;
@@ -17,16 +16,9 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
         }
         self.conn.control.barrier = Barrier::Upgraded;
         let leftovers = self.take_unread();
-        let conn = &mut *self.conn;
         // The peer has the time of its first byte again, the handshake included.
-        conn.io.unheard_since = self.now;
-        let buffers = lent(&mut conn.buffers);
-        let before = buffers.wire.len();
-        let result = conn.layer.upgrade(&mut Sink::unbounded(&mut buffers.wire));
-        let wire = buffers.wire.len() - before;
-        conn.tap_layer(Called { wire, ..Called::new(LayerCallKind::Upgrade, result.err()) }, &[]);
-        if let Err(error) = result {
-            self.layer_failed(error);
+        self.conn.io.unheard_since = self.now;
+        if !self.call_layer(LayerCallKind::Upgrade, L::upgrade) {
             return true;
         }
         if !leftovers.is_empty() {

@@ -38,6 +38,35 @@ fn layered_connections_come_out_as_recorded() {
     assert!(failed > 10 && held > 10 && read > 10, "{failed} failed, {held} held back, {read} read from files");
 }
 
+/// And those that began as nothing.
+#[test]
+fn upgraded_connections_come_out_as_recorded() {
+    let (mut upgraded, mut refused, mut answered) = (0, 0, 0);
+    for seed in 0..600 {
+        let random = &mut Random::new(seed);
+        let behind = encode(&lines(random, &["GET 900", "SIZE 4", "STARTTLS", "NOOP"], 5));
+        let text = [b"STARTTLS\n", &behind[..]].concat();
+        let layered = Connection::with_layer(Dialog::with_starttls(), Records::later());
+        let file = comes_out_again(seed, Dialog::with_starttls, layered, text, no_commands::<Dialog>);
+        let (mut is_upgraded, mut taken) = (false, 0);
+        for located in Reader::new(&file).expect("undamaged").entries() {
+            let entry = located.expect("undamaged").entry;
+            if let Entry::Layer(call) = &entry {
+                is_upgraded |= call.kind == LayerCallKind::Upgrade;
+                taken += if is_upgraded && call.kind == LayerCallKind::Send { call.taken } else { 0 };
+            } else if let Entry::Report { text, .. } = &entry {
+                refused += usize::from(text.front.contains("Leftovers"));
+            }
+        }
+        upgraded += usize::from(is_upgraded);
+        answered += usize::from(taken > 0);
+    }
+    assert!(
+        upgraded > 20 && refused > 20 && answered > 10,
+        "{upgraded} upgraded, {refused} refused, {answered} answered"
+    );
+}
+
 #[test]
 fn two_layers_are_recorded_as_one() {
     for seed in 0..50 {

@@ -11,6 +11,8 @@ pub(crate) struct Records {
     held: VecDeque<u8>,
     gathered: Vec<u8>,
     greeted: bool,
+    /// It does nothing yet.
+    waits: bool,
 }
 
 const HELLO: u8 = 255;
@@ -29,11 +31,16 @@ pub(crate) fn encode(text: &[u8]) -> Vec<u8> {
 
 impl Layer for Records {
     fn open(&mut self, wire: &mut Sink<'_>) -> Result<(), LayerError> {
-        wire.push(&[HELLO]);
+        if !self.waits {
+            wire.push(&[HELLO]);
+        }
         Ok(())
     }
 
     fn receive(&mut self, received: &[u8], plain: &mut Sink<'_>, wire: &mut Sink<'_>) -> Result<(), LayerError> {
+        if self.waits {
+            return ().receive(received, plain, wire);
+        }
         self.partial.extend_from_slice(received);
         loop {
             match self.partial.first().copied() {
@@ -59,6 +66,9 @@ impl Layer for Records {
     }
 
     fn send(&mut self, plain: &[u8], wire: &mut Sink<'_>) -> Result<usize, LayerError> {
+        if self.waits {
+            return ().send(plain, wire);
+        }
         if !self.greeted {
             return Ok(0);
         }
@@ -81,20 +91,37 @@ impl Layer for Records {
         Ok(())
     }
 
+    fn is_opening(&self) -> bool {
+        !self.waits && !self.greeted
+    }
+
+    fn upgrade(&mut self, wire: &mut Sink<'_>) -> Result<(), LayerError> {
+        self.waits = false;
+        self.open(wire)
+    }
+
     fn receive_end(&mut self) -> Result<(), LayerError> {
         match self.partial[..] {
+            [] if self.waits => Ok(()),
             [0] => Ok(()),
             _ => Err(LayerError { layer: "records", reason: "cut off" }),
         }
     }
 
     fn send_end(&mut self, wire: &mut Sink<'_>) -> Result<(), LayerError> {
-        wire.push(&[0]);
+        if !self.waits {
+            wire.push(&[0]);
+        }
         Ok(())
     }
 }
 
 impl Records {
+    /// They begin with an upgrade.
+    pub(crate) fn later() -> Records {
+        Records { waits: true, ..Records::default() }
+    }
+
     fn put(&mut self, len: usize, wire: &mut Sink<'_>) {
         wire.push(&[u8::try_from(len).expect("a record is short")]);
         let masked: Vec<u8> = self.gathered.drain(..len).map(|byte| byte ^ MASK).collect();
