@@ -74,6 +74,7 @@ fn eprintln_note(note: &str) {
 }
 
 #[test]
+#[cfg_attr(not(feature = "longest"), ignore = "the suite attacks this driver too")]
 fn i2_heap_of_mio_under_attack_stays_under_the_budget() {
     heap_stays_under_the_budget::<MioLoop>();
 }

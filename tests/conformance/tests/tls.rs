@@ -5,23 +5,66 @@
 #[expect(dead_code, reason = "the same without TLS are in here too")]
 mod subject;
 
-use drywire_conformance::On;
 use drywire_conformance::wire::Tls;
+use drywire_conformance::{On, Subject, checks_of, run, transcript};
+use libtest_mimic::{Arguments, Trial};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+use std::sync::{PoisonError, RwLock};
+use subject::{MioLoop, SmolTask, TokioTask};
 
-mod mio {
-    drywire_conformance::suite!(super::On<super::subject::MioLoop, super::Tls>);
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    // They wait most of the time, for deadlines and for each other: more of them than there are
+    // processors get in nobody's way.
+    arguments.test_threads.get_or_insert(6);
+    let mut trials = suite::<On<MioLoop, Tls>>("mio");
+    trials.extend(suite::<On<TokioTask, Tls>>("tokio"));
+    trials.extend(suite::<On<SmolTask, Tls>>("smol"));
+    trials.extend(flawed::controls());
+    // Those that have to wait for the others wait least at the beginning.
+    trials.sort_by_key(|trial| !trial.name().contains(MEASURES_OTHERS));
+    libtest_mimic::run(&arguments, trials).exit_code()
 }
 
-mod tokio_task {
-    drywire_conformance::suite!(super::On<super::subject::TokioTask, super::Tls>);
+/// In the names of checks that measure what peers are to each other, and want no others beside them.
+const MEASURES_OTHERS: &str = "fault_22";
+
+/// Shared by checks, or had by one of those alone.
+static MACHINE: RwLock<()> = RwLock::new(());
+
+/// As [`drywire_conformance::suite!`] does it.
+fn suite<S: Subject>(driver: &str) -> Vec<Trial> {
+    let trial = |name: &str, test: fn(&str, &str)| {
+        let (name, path) = (name.to_owned(), format!("tls::{driver}::{name}"));
+        Trial::test(format!("{driver}::{name}"), move || {
+            let _machine = if name.contains(MEASURES_OTHERS) {
+                (Some(MACHINE.write().unwrap_or_else(PoisonError::into_inner)), None)
+            } else {
+                (None, Some(MACHINE.read().unwrap_or_else(PoisonError::into_inner)))
+            };
+            test(&name, &path);
+            Ok(())
+        })
+    };
+    let checks = checks_of::<S>();
+    let mut trials: Vec<Trial> = checks.iter().map(|check| trial(check.name, run::<S>)).collect();
+    trials.push(trial("c2_a_thousand_scripts_give_the_transcripts_they_must", |_, path| transcript::judge::<S>(path)));
+    trials
 }
 
-mod smol {
-    drywire_conformance::suite!(super::On<super::subject::SmolTask, super::Tls>);
+/// Fails for this reason.
+fn control(name: &str, because: &'static str, check: fn()) -> Trial {
+    Trial::test(format!("control_{name}"), move || {
+        let Err(failure) = catch_unwind(AssertUnwindSafe(check)) else { return Err("the check lets it pass".into()) };
+        let text = failure.downcast::<String>().map_or_else(|_| String::new(), |text| *text);
+        if text.contains(because) { Ok(()) } else { Err(format!("it fails for another reason: {text}").into()) }
+    })
 }
 
 /// Layers with one flaw each, which the checks find.
 mod flawed {
+    use super::{Trial, control};
     use drywire_conformance::On;
     use drywire_conformance::checks::{client, half_close};
     use drywire_conformance::wire::{Tls, Wire};
@@ -84,17 +127,20 @@ mod flawed {
         }
     }
 
-    type Mio<const FLAW: u8> = On<super::subject::MioLoop, Over<FLAW>>;
+    type Mio<const FLAW: u8> = On<super::MioLoop, Over<FLAW>>;
 
-    #[test]
-    #[should_panic(expected = "a clean end was to come")]
-    fn layer_that_ends_without_a_goodbye_fails() {
-        half_close::e7_batch_input_gets_all_that_is_owed_then_a_clean_end::<Mio<NO_GOODBYE>>();
-    }
-
-    #[test]
-    #[should_panic(expected = "CloseNotify")]
-    fn layer_that_ends_in_the_middle_of_its_handshake_fails() {
-        client::e9_client_that_ends_before_it_is_connected_ends_then::<Mio<EARLY_GOODBYE>>();
+    pub(super) fn controls() -> [Trial; 2] {
+        [
+            control(
+                "layer_that_ends_without_a_goodbye_fails",
+                "a clean end was to come",
+                half_close::e7_batch_input_gets_all_that_is_owed_then_a_clean_end::<Mio<NO_GOODBYE>>,
+            ),
+            control(
+                "layer_that_ends_in_the_middle_of_its_handshake_fails",
+                "CloseNotify",
+                client::e9_client_that_ends_before_it_is_connected_ends_then::<Mio<EARLY_GOODBYE>>,
+            ),
+        ]
     }
 }
