@@ -100,6 +100,7 @@ fn assert_fails(check: fn(), because: &str) {
 }
 
 #[test]
+#[cfg_attr(not(feature = "longest"), ignore = "it takes as long as an attack")]
 fn control_budget_that_is_passed_is_seen() {
     assert_fails(i2_memory_under_attack_stays_under_the_budget::<On<Generous<MioLoop, 4>>>, "I2");
 }
