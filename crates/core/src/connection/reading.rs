@@ -104,16 +104,22 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
             Phase::New | Phase::Active => {
                 !self.flush_only
                     && conn.input_end == InputEnd::Open
-                    && conn.control.read_enabled
-                    && conn.control.barrier == Barrier::Clear
-                    && conn.blocked.is_none()
-                    && (conn.needs_more || self.unread().is_empty())
+                    && (self.protocol_wants_input() || (conn.layer.is_opening() && self.unread().is_empty()))
                     && !conn.layer.is_holding()
                     && !conn.wire_is_full()
             }
             Phase::Flushing(_) | Phase::Lingering(_) => self.read_quota() > 0,
             Phase::Closing(_) | Phase::Closed => false,
         }
+    }
+
+    /// A handshake is not the protocol's: what that waits for may wait for the handshake.
+    fn protocol_wants_input(&self) -> bool {
+        let conn = &*self.conn;
+        conn.control.read_enabled
+            && conn.control.barrier == Barrier::Clear
+            && conn.blocked.is_none()
+            && (conn.needs_more || self.unread().is_empty())
     }
 
     /// Input that no handler has taken yet.

@@ -67,8 +67,9 @@ pub trait Layer {
         false
     }
 
-    /// Its handshake is not through. The end of our direction alone waits for that, or it would
-    /// break it; a close does not.
+    /// Its handshake is not through. Meanwhile it is read whatever the protocol wants, which may
+    /// wait for output that waits for the handshake. The end of our direction alone waits for it
+    /// too, or would break it; a close does not.
     fn is_opening(&self) -> bool {
         false
     }

@@ -198,6 +198,31 @@ fn layer_that_fails_to_open_is_never_opened_to_the_protocol() {
     assert!(matches!(rig.report().reason, Reason::Layer(_)));
 }
 
+/// Output waits for the handshake; who waits for the output must not keep it from coming.
+#[test]
+fn handshake_is_read_whatever_the_protocol_waits_for() {
+    let silent = Hooks::new().on_open(|cx| {
+        cx.disable_read();
+        cx.write(b"hello")
+    });
+    let mut rig = Rig::on(Connection::with_layer(silent, Records::with_handshake()));
+    rig.settle();
+    assert!(rig.wait.read);
+    rig.feed(HELLO);
+    assert_eq!(rig.net.taken, [HELLO, &record(b"hello")].concat());
+    assert!(!rig.wait.read, "from here on it is the protocol that decides");
+
+    let full = Hooks::new().on_command(|n, cx| cx.write(&vec![b'x'; n as usize]));
+    let mut rig = Rig::on(Connection::with_layer(full, Records::with_handshake()));
+    rig.turn_with(|live| {
+        live.handle_command(3000).expect("it is idle");
+        live.handle_command(3000).expect("the first was handled");
+        assert!(live.handle_command(1).is_err(), "there is no room");
+    });
+    rig.feed(HELLO);
+    assert_eq!(decoded(&rig.net.taken[1..]).len(), 6000);
+}
+
 /// It would break it; a close goes at once, or a server could not stop beside who says nothing.
 #[test]
 fn end_of_our_direction_waits_for_the_handshake_and_a_close_does_not() {
