@@ -74,19 +74,16 @@ fn eprintln_note(note: &str) {
 }
 
 #[test]
-#[cfg_attr(not(feature = "longest"), ignore = "the suite attacks this driver too")]
 fn i2_heap_of_mio_under_attack_stays_under_the_budget() {
     heap_stays_under_the_budget::<MioLoop>();
 }
 
 #[test]
-#[cfg_attr(not(feature = "longest"), ignore = "the suite attacks this driver too")]
 fn i2_heap_of_tokio_under_attack_stays_under_the_budget() {
     heap_stays_under_the_budget::<TokioTask>();
 }
 
 #[test]
-#[cfg_attr(not(feature = "longest"), ignore = "the suite attacks this driver too")]
 fn i2_heap_of_smol_under_attack_stays_under_the_budget() {
     heap_stays_under_the_budget::<SmolTask>();
 }
@@ -100,7 +97,6 @@ fn assert_fails(check: fn(), because: &str) {
 }
 
 #[test]
-#[cfg_attr(not(feature = "longest"), ignore = "it takes as long as an attack")]
 fn control_budget_that_is_passed_is_seen() {
     assert_fails(i2_memory_under_attack_stays_under_the_budget::<On<Generous<MioLoop, 4>>>, "I2");
 }
