@@ -317,8 +317,7 @@ pub fn w4_connection_of_ours_that_never_stood_is_a_notice<S: Subject>() {
 /// The report of a shutdown names who was cut, and nobody else.
 pub fn fault_57_drain_report_names_who_was_cut<S: Subject>() {
     const OWED: u64 = 4 << 20;
-    // Long enough for a peer that has to wait for a processor.
-    let options = Options { drain_timeout: Duration::from_secs(3), ..Options::NARROW };
+    let options = Options { drain_timeout: Duration::from_millis(500), ..Options::NARROW };
     let report = Arc::new(Mutex::new(None));
     let kept = report.clone();
     let (mut stage, _) = serve::<S>(options, move |hands, heard| {
