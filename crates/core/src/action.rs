@@ -5,8 +5,7 @@
 //! dropping or forgetting one loses nothing and waits for readiness.
 
 use crate::close::CloseReport;
-use crate::connection::Io;
-use crate::connection::WIRE_AHEAD;
+use crate::connection::{Io, WIRE_AHEAD};
 use crate::error::{FileError, TransportError};
 use crate::file::FileId;
 use crate::output::{Buffers, FilePart, MAX_SLICES};

@@ -273,7 +273,7 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
         }
     }
 
-    pub(super) fn call_upgraded(&mut self) {
+    fn call_upgraded(&mut self) {
         self.call(None, |protocol, cx| {
             cx.change().barrier = Barrier::Clear;
             protocol.upgraded(cx)
