@@ -2,7 +2,7 @@
 
 use super::line_echo;
 use crate::noise::assert_same;
-use crate::peer::{ask, flood, read_end, send};
+use crate::peer::{ask, read_end, send};
 use crate::stage::Stage;
 use crate::subject::{Options, Subject};
 use drywire_core::{Connection, Limits, Protocol, Reason};
@@ -24,21 +24,16 @@ pub fn e7_batch_input_gets_all_that_is_owed_then_a_clean_end<S: Subject>() {
 /// The client ends before it has read a single byte of three megabytes.
 pub fn e7_three_megabytes_owed_at_the_end_of_input_all_come<S: Subject>() {
     const LINE: &[u8] = b"sixty-four bytes make up this line, and the line feed is the last\n";
-    const OWED: usize = 3_000_000 / LINE.len() * LINE.len();
+    let owed = LINE.repeat(3_000_000 / LINE.len());
     let limits = Limits { output_bytes: 4 << 20, ..Limits::DEFAULT };
     let stage =
         Stage::<S, LineEcho>::serve_with(Options::NARROW, move || Connection::new(LineEcho).with_limits(limits));
     let (number, mut peer) = stage.known_narrow_peer();
-    let sent = flood(&mut peer, OWED as u64, |at, slot| {
-        for (byte, at) in slot.iter_mut().zip(at as usize..) {
-            *byte = LINE[at % LINE.len()];
-        }
-    });
-    assert!(sent >= OWED as u64, "only {sent} bytes were taken, though all of them fit the bound");
+    send(&mut peer, &owed);
     peer.end().expect("connected");
     thread::sleep(Duration::from_millis(50));
     let got = read_end(&mut peer);
-    assert_same(&got, &LINE.repeat(sent as usize / LINE.len() + 1)[..sent as usize]);
+    assert_same(&got, &owed);
     drop(peer);
     assert_eq!(stage.report(number).reason, Reason::Finished);
 }

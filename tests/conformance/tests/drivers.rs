@@ -1,8 +1,9 @@
-//! The suite over TLS on each driver: the same checks, of protocols that know nothing of it, by peers
-//! that speak it themselves (W8).
+//! The suite on each driver, and over TLS on each driver: the same checks, of protocols that know
+//! nothing of it, by peers that speak it themselves (W8). In one program, because they wait most of
+//! the time: for deadlines, and for each other.
 
 #[path = "subjects/workers.rs"]
-#[expect(dead_code, reason = "the same without TLS are in here too")]
+#[expect(dead_code, reason = "tokio on several threads is in here too")]
 mod subject;
 
 use drywire_conformance::wire::Tls;
@@ -15,12 +16,14 @@ use subject::{MioLoop, SmolTask, TokioTask};
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
-    // They wait most of the time, for deadlines and for each other: more of them than there are
-    // processors get in nobody's way.
+    // More of them than there are processors get in nobody's way.
     arguments.test_threads.get_or_insert(6);
-    let mut trials = suite::<On<MioLoop, Tls>>("mio");
-    trials.extend(suite::<On<TokioTask, Tls>>("tokio"));
-    trials.extend(suite::<On<SmolTask, Tls>>("smol"));
+    let mut trials = suite::<subject::Mio>("mio");
+    trials.extend(suite::<subject::Tokio>("tokio"));
+    trials.extend(suite::<subject::Smol>("smol"));
+    trials.extend(suite::<On<MioLoop, Tls>>("mio_tls"));
+    trials.extend(suite::<On<TokioTask, Tls>>("tokio_tls"));
+    trials.extend(suite::<On<SmolTask, Tls>>("smol_tls"));
     trials.extend(flawed::controls());
     // Those that have to wait for the others wait least at the beginning.
     trials.sort_by_key(|trial| !trial.name().contains(MEASURES_OTHERS));
@@ -36,7 +39,7 @@ static MACHINE: RwLock<()> = RwLock::new(());
 /// As [`drywire_conformance::suite!`] does it.
 fn suite<S: Subject>(driver: &str) -> Vec<Trial> {
     let trial = |name: &str, test: fn(&str, &str)| {
-        let (name, path) = (name.to_owned(), format!("tls::{driver}::{name}"));
+        let (name, path) = (name.to_owned(), format!("drivers::{driver}::{name}"));
         Trial::test(format!("{driver}::{name}"), move || {
             let _machine = if name.contains(MEASURES_OTHERS) {
                 (Some(MACHINE.write().unwrap_or_else(PoisonError::into_inner)), None)

@@ -1,7 +1,0 @@
-//! The suite on drywire-driver-tokio, one thread.
-
-#[path = "subjects/workers.rs"]
-#[expect(dead_code, reason = "the other drivers are in here too")]
-mod subject;
-
-drywire_conformance::suite!(subject::Tokio);
