@@ -1,8 +1,8 @@
 //! `drywire connect` in batch mode (row E9).
 
-use crate::support::{Collected, Program, Server, accept, assert_same, bounded, drywire, feed, noise, read_to_end};
+use crate::support::{Collected, Program, Server, accept, assert_same, bounded, drywire, fails_by_a_reset, feed};
+use crate::support::{listen, noise, read_to_end};
 use rustix::fs::{OFlags, fcntl_getfl};
-use rustix::net::sockopt::set_socket_linger;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -56,8 +56,7 @@ fn e9_bytes_through_sockets_that_are_stdin_and_stdout_come_back_exactly() {
 #[test]
 fn e9_batch_sends_all_then_reads_on_until_the_server_closes() {
     // A server that answers only after the end of input.
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
+    let (listener, address) = listen();
     let mut client = Program::start(drywire(&["connect", &address]).stdin(Stdio::piped()));
     feed(client.stdin(), b"one\ntwo".to_vec());
     let mut peer = accept(&listener);
@@ -140,23 +139,7 @@ fn e10_unix_path_that_is_not_there_says_what_to_do() {
 
 #[test]
 fn fault_12_reset_is_a_failure_and_what_came_before_it_is_printed() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    let mut client = Program::start(drywire(&["connect", &address]).stdin(Stdio::piped()));
-    let stdin = client.stdin();
-    let mut peer = accept(&listener);
-    peer.write_all(b"half an ans").unwrap();
-    let stdout = Collected::new(client.stdout());
-    stdout.wait_for("half an ans");
-    set_socket_linger(&peer, Some(Duration::ZERO)).unwrap();
-    drop(peer);
-    assert_eq!(
-        client.exits_with(1),
-        format!(
-            "drywire: the connection to {address} broke: transport: reset by the peer; what was received may be incomplete\n"
-        )
-    );
-    drop(stdin);
+    fails_by_a_reset(|address| drywire(&["connect", address]), b"half an ans", "half an ans");
 }
 
 #[test]
@@ -197,8 +180,7 @@ fn slow_reader_of_stdout_holds_up_the_input_and_loses_nothing() {
 
 #[test]
 fn idle_timeout_gives_up_on_a_silent_server() {
-    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = silent.local_addr().unwrap().to_string();
+    let (_silent, address) = listen();
     let args = ["connect", &address, "--idle-timeout", "200ms"];
     let mut client = Program::start(drywire(&args).stdin(Stdio::piped()));
     let stdin = client.stdin();

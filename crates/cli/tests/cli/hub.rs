@@ -4,11 +4,10 @@
 mod original;
 
 use crate::support::{Collected, Program, Server, accept, assert_same, bounded, drywire, feed, noise};
-use crate::support::{PATIENCE, read_to_end, until};
-use rustix::net::sockopt::set_socket_linger;
+use crate::support::{PATIENCE, fails_by_a_reset, listen, read_to_end, until};
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -69,13 +68,6 @@ fn failure(command: &mut Command, input: &[u8]) -> String {
     let mut client = Program::start(command);
     feed(client.stdin(), input.to_vec());
     client.exits_with(1)
-}
-
-/// A server that is the test itself.
-fn listen() -> (TcpListener, String) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    (listener, address)
 }
 
 /// A port on which nobody listens.
@@ -437,22 +429,7 @@ fn longest_message_may_be_longer_and_is_then_longer_in_both_directions() {
 
 #[test]
 fn fault_12_hub_that_resets_is_a_failure_and_what_came_before_it_is_printed() {
-    let (listener, address) = listen();
-    let mut client = Program::start(&mut hub("mio", &address, &[]));
-    let stdin = client.stdin();
-    let mut peer = accept(&listener);
-    peer.write_all(&framed(b"before")).unwrap();
-    let stdout = Collected::new(client.stdout());
-    stdout.wait_for("before\n");
-    set_socket_linger(&peer, Some(Duration::ZERO)).unwrap();
-    drop(peer);
-    assert_eq!(
-        client.exits_with(1),
-        format!(
-            "drywire: the connection to {address} broke: transport: reset by the peer; what was received may be incomplete\n"
-        )
-    );
-    drop(stdin);
+    fails_by_a_reset(|address| hub("mio", address, &[]), &framed(b"before"), "before\n");
 }
 
 #[test]

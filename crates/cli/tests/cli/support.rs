@@ -1,5 +1,6 @@
 //! Child processes that end with the test, and waits that end.
 
+use rustix::net::sockopt::set_socket_linger;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fmt::Debug;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -267,6 +268,13 @@ pub(crate) fn assert_same(got: &[u8], expected: &[u8]) {
     assert!(got == expected, "{} bytes for {}, first difference at {first:?}", got.len(), expected.len());
 }
 
+/// A server that is the test itself.
+pub(crate) fn listen() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    (listener, address)
+}
+
 /// Accepts one connection.
 #[track_caller]
 pub(crate) fn accept(listener: &TcpListener) -> TcpStream {
@@ -274,6 +282,26 @@ pub(crate) fn accept(listener: &TcpListener) -> TcpStream {
     let (stream, _) = bounded("somebody connects", move || listener.accept().unwrap());
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream
+}
+
+/// A server that says this and resets is a failure of `client`; what came before it is printed.
+#[track_caller]
+pub(crate) fn fails_by_a_reset(client: impl FnOnce(&str) -> Command, said: &[u8], printed: &str) {
+    let (listener, address) = listen();
+    let mut client = Program::start(client(&address).stdin(Stdio::piped()));
+    let stdin = client.stdin();
+    let mut peer = accept(&listener);
+    peer.write_all(said).unwrap();
+    Collected::new(client.stdout()).wait_for(printed);
+    set_socket_linger(&peer, Some(Duration::ZERO)).unwrap();
+    drop(peer);
+    assert_eq!(
+        client.exits_with(1),
+        format!(
+            "drywire: the connection to {address} broke: transport: reset by the peer; what was received may be incomplete\n"
+        )
+    );
+    drop(stdin);
 }
 
 /// Writes all of it from a thread of its own, and ends the stream.

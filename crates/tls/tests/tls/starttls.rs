@@ -1,39 +1,18 @@
 //! TLS that begins in the middle of a connection (FAULTS 32 to 34; RFC 3207), in simulated networks,
 //! and the injection that servers were open to for years (CVE-2011-0411), beside one that still is.
 
-use crate::support::{Authority, End};
+use crate::support::{App, Authority, End};
 use drywire_core::layer::{Layer, Sink};
-use drywire_core::{CloseReport, Connection, Limit, Reason};
-use drywire_protocols::{BadCommand, Dialog};
-use drywire_server::{Address, Application, Config, Id, Net, Worker};
+use drywire_core::{Connection, Limit, Reason};
+use drywire_protocols::Dialog;
+use drywire_server::Config;
 use drywire_sim::stage::{PeerId, Setup, Stage};
 use drywire_tls::{Client, Server, StartTls, Tls};
 
-/// Serves the dialog in the open, until somebody says `STARTTLS`.
-struct App {
-    tls: Server,
-    ended: Vec<Reason<BadCommand>>,
-}
-
-impl<N: Net> Application<N, Dialog, StartTls> for App {
-    fn accept(
-        &mut self,
-        _: &mut Worker<Dialog, StartTls, N>,
-        _: Id,
-        _: &Address,
-    ) -> Option<Connection<Dialog, StartTls>> {
-        Some(Connection::with_layer(Dialog::with_starttls(), self.tls.starttls()))
-    }
-
-    fn closed(&mut self, _: &mut Worker<Dialog, StartTls, N>, _: Id, report: CloseReport<BadCommand>) {
-        self.ended.push(report.reason);
-    }
-}
-
-/// One peer of such a server, in a network of its own.
+/// A server of the dialog, in the open until somebody says `STARTTLS`; and one peer of it.
 struct World {
     stage: Stage<Dialog, StartTls>,
-    app: App,
+    app: App<Dialog, StartTls>,
     peer: PeerId,
     client: Client,
 }
@@ -44,7 +23,7 @@ impl World {
         let mut stage = Stage::set_up(seed, Config::default(), setup);
         let listener = stage.worker().listen(&"127.0.0.1:25".parse().unwrap()).unwrap();
         let tls = Server::new(authority.identity("localhost")).unwrap();
-        let mut app = App { tls, ended: Vec::new() };
+        let mut app = App::new(move || Connection::with_layer(Dialog::with_starttls(), tls.starttls()));
         let peer = stage.arrives(listener);
         stage.run_until_quiet(&mut app);
         World { stage, app, peer, client: Client::new(authority.roots()).unwrap() }

@@ -1,6 +1,8 @@
-//! Certificates, and two layers with a wire between them.
+//! Certificates, two layers with a wire between them, and the application of simulated worlds.
 
 use drywire_core::layer::{Layer, LayerError, Sink};
+use drywire_core::{CloseReport, Connection, Protocol, Reason};
+use drywire_server::{Address, Application, Id, Net, Worker};
 use drywire_tls::{Client, Identity, RootCertStore, Server, Tls};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -139,6 +141,28 @@ impl Pair {
         self.carry(usize::MAX);
         assert!(!self.client.tls.is_handshaking() && !self.server.tls.is_handshaking());
         self
+    }
+}
+
+/// Lets everybody in, and keeps how connections ended.
+pub(crate) struct App<P: Protocol, L: Layer> {
+    connection: Box<dyn Fn() -> Connection<P, L>>,
+    pub(crate) ended: Vec<Reason<P::Error>>,
+}
+
+impl<P: Protocol, L: Layer> App<P, L> {
+    pub(crate) fn new(connection: impl Fn() -> Connection<P, L> + 'static) -> App<P, L> {
+        App { connection: Box::new(connection), ended: Vec::new() }
+    }
+}
+
+impl<N: Net, P: Protocol, L: Layer> Application<N, P, L> for App<P, L> {
+    fn accept(&mut self, _: &mut Worker<P, L, N>, _: Id, _: &Address) -> Option<Connection<P, L>> {
+        Some((self.connection)())
+    }
+
+    fn closed(&mut self, _: &mut Worker<P, L, N>, _: Id, report: CloseReport<P::Error>) {
+        self.ended.push(report.reason);
     }
 }
 

@@ -1,35 +1,19 @@
 //! A server over TLS in a simulated network: the worker that every driver runs, bytes that come in
 //! pieces and late, writes that are cut, and peers that are on TLS themselves (W8; FAULTS 75, 80).
 
-use crate::support::{Authority, End, pattern};
+use crate::support::{App, Authority, End, pattern};
 use drywire_core::layer::Layer;
-use drywire_core::{CloseReport, Connection, Reason};
+use drywire_core::{Connection, Reason};
 use drywire_protocols::ByteEcho;
-use drywire_server::{Address, Application, Config, Id, Net, Worker};
+use drywire_server::{Config, Id};
 use drywire_sim::stage::{PeerId, Seen, Setup, Stage};
 use drywire_tls::{CUT, Client, Server, Tls};
-use std::convert::Infallible;
 use std::time::Duration;
 
-/// Sends every byte back, and keeps how connections ended.
-struct Echo {
-    tls: Server,
-    ended: Vec<Reason<Infallible>>,
-}
-
-impl<N: Net> Application<N, ByteEcho, Tls> for Echo {
-    fn accept(&mut self, _: &mut Worker<ByteEcho, Tls, N>, _: Id, _: &Address) -> Option<Connection<ByteEcho, Tls>> {
-        Some(Connection::with_layer(ByteEcho, self.tls.accept().unwrap()))
-    }
-
-    fn closed(&mut self, _: &mut Worker<ByteEcho, Tls, N>, _: Id, report: CloseReport<Infallible>) {
-        self.ended.push(report.reason);
-    }
-}
-
+/// A server that sends every byte back.
 struct World {
     stage: Stage<ByteEcho, Tls>,
-    echo: Echo,
+    echo: App<ByteEcho, Tls>,
     client: Client,
     listener: Id,
 }
@@ -42,7 +26,7 @@ impl World {
         let tls = Server::new(authority.identity("localhost")).unwrap();
         World {
             stage,
-            echo: Echo { tls, ended: Vec::new() },
+            echo: App::new(move || Connection::with_layer(ByteEcho, tls.accept().unwrap())),
             client: Client::new(authority.roots()).unwrap(),
             listener,
         }
