@@ -55,6 +55,10 @@ mod active {
         BudgetIgnored,
         /// `turn`: a file that ended early is tried again.
         EarlyEndIgnored,
+        /// `turn`: what is read of a file for a layer takes of the budget.
+        ReadCosts,
+        /// What a layer has put out, and waits for the transport, is dropped when more comes.
+        WireForgotten,
         /// driver-mio: our direction is never ended.
         HalfCloseForgotten,
         /// driver-mio: an abort looks like an end.

@@ -191,9 +191,11 @@ pub fn turn<P: Protocol, L: Layer, T: Transport>(
                 continue;
             }
             Action::ReadFile(part) => {
+                // Not an action of its own: what was read is gone with the turn, and a budget that
+                // it could spend would see it read again for ever.
                 let (id, offset) = (part.id(), part.offset());
                 part.read_with(|slot| transport.read_file(id, offset, slot));
-                budget.spend(0);
+                planted!(ReadCosts: budget.spend(0));
                 continue;
             }
             Action::OpenFile(request) => {

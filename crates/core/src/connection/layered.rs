@@ -8,6 +8,7 @@ use super::{Connection, Live, lent};
 use crate::error::Blocked;
 use crate::layer::{Layer, LayerError, Sink};
 use crate::output::MAX_SLICES;
+use crate::planted;
 use crate::protocol::Protocol;
 use crate::record::{LayerCallKind, ReadAnswer, crc_of_front};
 use crate::time::Time;
@@ -183,6 +184,7 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
         let digest = conn.wants_digest();
         let buffers = lent(&mut conn.buffers);
         // What is written makes place, or a long transfer to a slow peer grows for ever.
+        planted!(WireForgotten: buffers.wire_start = buffers.wire.len());
         buffers.wire.drain(..buffers.wire_start);
         buffers.wire_start = 0;
         if buffers.wire.capacity() == 0 && !buffers.output.is_empty() {

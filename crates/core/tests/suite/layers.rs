@@ -2,7 +2,7 @@
 //! back (C1; DESIGN 3.4, 5).
 
 use crate::support::layers::{Escapes, Records};
-use crate::support::net::Chops;
+use crate::support::net::{Chops, Net};
 use crate::support::pair::Pair;
 use crate::support::probe::Probe;
 use crate::support::rig::Rig;
@@ -10,7 +10,8 @@ use crate::support::scenario::letters;
 use crate::support::script::{Bad, Cx, Hooks, Script};
 use crate::support::{ms, pattern};
 use drywire_core::layer::{Layer, LayerError, Sink, Stack};
-use drywire_core::{Connection, FileError, Limits, Protocol, Reason, TransportError};
+use drywire_core::{Budget, Connection, FileError, Limits, Protocol, Ready, Reason, Time, TransportError, Turn};
+use drywire_core::{Workspace, turn};
 
 type Three = Stack<Records, Stack<Escapes, Records>>;
 
@@ -305,6 +306,28 @@ fn fault_46_49_file_that_fails_under_a_layer_is_an_abort() {
         let start = "hello\nfile of 200000\n".len();
         assert!(plain.len() <= start + 100_000);
         assert!(plain[start..] == pattern(200_000)[..plain.len() - start], "not a byte made up");
+    }
+}
+
+/// What was read of it is gone with the turn, so the reading must not end one.
+#[test]
+fn fault_44_file_goes_out_over_a_layer_whatever_the_budget() {
+    for bytes in [1, 64, 65, 1000] {
+        let mut conn = Connection::with_layer(Script::default(), Records::default());
+        let (mut workspace, mut net) = (Workspace::new(), Net::new());
+        net.put_file(b"big", pattern(3000));
+        net.incoming.extend(record(b"f big\n"));
+        let mut turns = 0;
+        loop {
+            let mut live = conn.lend(&mut workspace, Time::ZERO);
+            match turn(&mut live, &mut net, &mut { Ready::UNKNOWN }, &mut Budget::bytes(bytes)) {
+                Turn::Wait(_) => break,
+                Turn::Again => turns += 1,
+                other @ (Turn::Event(_) | Turn::Closed(_)) => panic!("{other:?}"),
+            }
+            assert!(turns < 100, "a budget of {bytes} bytes never ends");
+        }
+        assert!(decoded(&net.taken).ends_with(&[&pattern(3000)[..], b"\n"].concat()), "a budget of {bytes} bytes");
     }
 }
 
