@@ -44,6 +44,19 @@ fn every_fault_strikes() {
     assert!(never.is_empty(), "{never:?}");
 }
 
+/// Only for a layer the core reads files; without one the transport sends them.
+#[test]
+fn layers_are_in_some_worlds_and_not_in_others() {
+    let (mut layers, mut none) = (0, 0);
+    for seed in 0..100 {
+        let timeline = Setup { trace: true, ..Setup::new(seed) }.run().timeline;
+        let has = |words: &str| timeline.iter().any(|line| line.contains("file") && line.contains(words));
+        layers += u32::from(has(" are read"));
+        none += u32::from(has(" is opened: Ok") && !has(" are read"));
+    }
+    assert!(layers >= 10 && none >= 10, "{layers} and {none}");
+}
+
 #[test]
 fn worlds_do_not_depend_on_being_watched() {
     for seed in 0..30 {

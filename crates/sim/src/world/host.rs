@@ -16,6 +16,7 @@ use super::shutdown::Farewell;
 use super::speak::Speak;
 use super::state::Shared;
 use super::swarm::Fault;
+use super::veil::Between;
 use super::violation::Invariant;
 use drywire_core::{CloseReport, Connection, Reason};
 use drywire_server::Order as Waiting;
@@ -79,17 +80,18 @@ impl<P: Speak> Host<P> {
     }
 
     /// The connection for a peer.
-    pub(crate) fn connection(&self, line: usize) -> Connection<P> {
+    pub(crate) fn connection<L: Between>(&self, line: usize) -> Connection<P, L> {
         let state = self.state.borrow();
         let script = &state.lines[line].script;
         let protocol = P::new(&state.lines[line].record, &state.contents);
-        let mut connection = Connection::new(protocol).with_limits(script.limits);
+        let layer = L::new(&state.lines[line].record);
+        let mut connection = Connection::with_layer(protocol, layer).with_limits(script.limits);
         connection.inject_full(script.full);
         connection
     }
 
     /// Connects to a peer.
-    pub(crate) fn call(&mut self, worker: &mut Worker<P, (), SimNet>, line: usize) {
+    pub(crate) fn call<L: Between>(&mut self, worker: &mut Worker<P, L, SimNet>, line: usize) {
         let connection = self.connection(line);
         let (named, now) = {
             let state = self.state.borrow();
@@ -123,7 +125,7 @@ impl<P: Speak> Host<P> {
     }
 
     /// Something that an application might do just now.
-    pub(crate) fn act(&mut self, worker: &mut Worker<P, (), SimNet>, outside: bool) {
+    pub(crate) fn act<L: Between>(&mut self, worker: &mut Worker<P, L, SimNet>, outside: bool) {
         self.crowd(worker, outside);
         self.beat(worker);
         let Some(line) = self.victim_of_meddling() else { return };
@@ -149,7 +151,7 @@ impl<P: Speak> Host<P> {
         (state.plan.victim != Some(line) && state.lines[line].id.is_some()).then_some(line)
     }
 
-    fn add(&mut self, worker: &mut Worker<P, (), SimNet>) {
+    fn add<L: Between>(&mut self, worker: &mut Worker<P, L, SimNet>) {
         let line = self.next_spare;
         let absent = self.state.borrow().plan.absent.contains(&line);
         if line >= self.state.borrow().lines.len() || absent {
@@ -180,7 +182,7 @@ impl<P: Speak> Host<P> {
         }
     }
 
-    fn send(&mut self, worker: &mut Worker<P, (), SimNet>, line: usize, outside: bool) {
+    fn send<L: Between>(&mut self, worker: &mut Worker<P, L, SimNet>, line: usize, outside: bool) {
         let (id, codes) = {
             let state = &mut *self.state.borrow_mut();
             let Some(id) = state.lines[line].id else { return };
@@ -253,7 +255,7 @@ impl<P: Speak> Host<P> {
     }
 
     /// The first handle is about to be made, or what stands behind it.
-    fn mark(&mut self, worker: &Worker<P, (), SimNet>, line: usize, id: Id) {
+    fn mark<L: Between>(&mut self, worker: &Worker<P, L, SimNet>, line: usize, id: Id) {
         let made = self.state.borrow().round_at;
         if worker.connection(id).is_some() {
             self.marks.entry(line).or_insert(Marks { made, is_known: !worker.is_coming(id) });
@@ -261,9 +263,9 @@ impl<P: Speak> Host<P> {
     }
 
     /// From outside, only one that was asked for in a callback.
-    pub(super) fn handle(
+    pub(super) fn handle<L: Between>(
         &mut self,
-        worker: &mut Worker<P, (), SimNet>,
+        worker: &mut Worker<P, L, SimNet>,
         line: usize,
         id: Id,
         outside: bool,
@@ -282,7 +284,7 @@ impl<P: Speak> Host<P> {
         self.shut.contains(&line)
     }
 
-    fn meddle(&mut self, worker: &mut Worker<P, (), SimNet>, line: usize, id: Id, outside: bool) {
+    fn meddle<L: Between>(&mut self, worker: &mut Worker<P, L, SimNet>, line: usize, id: Id, outside: bool) {
         let n = self.state.borrow_mut().random.between(0, 3);
         let aborts = n == 0;
         let through_handle = outside || n == 1;
@@ -316,8 +318,8 @@ impl<P: Speak> Host<P> {
     }
 }
 
-impl<P: Speak> Application<SimNet, P> for Host<P> {
-    fn accept(&mut self, _: &mut Worker<P, (), SimNet>, _: Id, peer: &Address) -> Option<Connection<P>> {
+impl<P: Speak, L: Between> Application<SimNet, P, L> for Host<P> {
+    fn accept(&mut self, _: &mut Worker<P, L, SimNet>, _: Id, peer: &Address) -> Option<Connection<P, L>> {
         let line = line_of(peer);
         self.state.borrow_mut().check_welcome(line);
         if self.state.borrow_mut().strikes(Fault::TurnedAway, line) {
@@ -333,7 +335,7 @@ impl<P: Speak> Application<SimNet, P> for Host<P> {
         Some(self.connection(line))
     }
 
-    fn opened(&mut self, worker: &mut Worker<P, (), SimNet>, id: Id) {
+    fn opened(&mut self, worker: &mut Worker<P, L, SimNet>, id: Id) {
         let found = self.state.borrow().lines.iter().position(|line| line.id == Some(id));
         if let Some(line) = found {
             self.ids.insert(id, line);
@@ -350,7 +352,7 @@ impl<P: Speak> Application<SimNet, P> for Host<P> {
         self.may_panic(line);
     }
 
-    fn event(&mut self, worker: &mut Worker<P, (), SimNet>, id: Id, event: P::Event) {
+    fn event(&mut self, worker: &mut Worker<P, L, SimNet>, id: Id, event: P::Event) {
         let Some(line) = self.line(id, "an event") else { return };
         let serial = P::serial(&event);
         {
@@ -368,7 +370,7 @@ impl<P: Speak> Application<SimNet, P> for Host<P> {
         self.may_panic(line);
     }
 
-    fn closed(&mut self, worker: &mut Worker<P, (), SimNet>, id: Id, report: CloseReport<P::Error>) {
+    fn closed(&mut self, worker: &mut Worker<P, L, SimNet>, id: Id, report: CloseReport<P::Error>) {
         self.check_fall(id, &report);
         if !self.ids.contains_key(&id) {
             let found = self.state.borrow().lines.iter().position(|line| line.id == Some(id));
@@ -440,7 +442,7 @@ impl<P: Speak> Application<SimNet, P> for Host<P> {
         }
     }
 
-    fn written_out(&mut self, _: &mut Worker<P, (), SimNet>, id: Id) {
+    fn written_out(&mut self, _: &mut Worker<P, L, SimNet>, id: Id) {
         let Some(line) = self.line(id, "written out") else { return };
         {
             let state = &mut *self.state.borrow_mut();
@@ -456,20 +458,20 @@ impl<P: Speak> Application<SimNet, P> for Host<P> {
         self.may_panic(line);
     }
 
-    fn started(&mut self, _: &mut Worker<P, (), SimNet>) {
+    fn started(&mut self, _: &mut Worker<P, L, SimNet>) {
         let state = self.state.borrow();
         self.beats.has_started = true;
         self.beats.tick =
             state.plan.house.tick.map(|period| Beat { due: state.now + period, period: Some(period), calls: 0 });
     }
 
-    fn stopped(&mut self, _: &mut Worker<P, (), SimNet>) {
+    fn stopped(&mut self, _: &mut Worker<P, L, SimNet>) {
         if mem::replace(&mut self.beats.has_stopped, true) {
             self.state.borrow_mut().violate(Invariant::Report, None, "the worker stopped twice");
         }
     }
 
-    fn notice(&mut self, _: &mut Worker<P, (), SimNet>, notice: Notice<'_>) {
+    fn notice(&mut self, _: &mut Worker<P, L, SimNet>, notice: Notice<'_>) {
         if let Notice::ShutdownBegan { .. } = notice {
             self.on_shutdown();
         } else if let Notice::ConnectFailed { id, .. } = notice {
@@ -477,11 +479,11 @@ impl<P: Speak> Application<SimNet, P> for Host<P> {
         }
     }
 
-    fn tick(&mut self, worker: &mut Worker<P, (), SimNet>) {
+    fn tick(&mut self, worker: &mut Worker<P, L, SimNet>) {
         self.on_tick(worker);
     }
 
-    fn timer(&mut self, worker: &mut Worker<P, (), SimNet>, name: &'static str) {
+    fn timer(&mut self, worker: &mut Worker<P, L, SimNet>, name: &'static str) {
         self.on_timer(worker, name);
     }
 }

@@ -2,8 +2,9 @@
 //! worker that every driver runs, and checks after every step.
 //!
 //! A seed says what is served, who comes, what they say and how they behave, which
-//! faults there are and when they strike. The same seed gives the same world, on every
-//! machine, in every number of threads.
+//! faults there are and when they strike. In a third of the worlds a layer stands between
+//! protocol and network. The same seed gives the same world, on every machine, in every
+//! number of threads.
 //!
 //! ```
 //! let outcome = drywire_sim::world::run(7);
@@ -35,6 +36,7 @@ mod shutdown;
 mod speak;
 mod state;
 mod swarm;
+mod veil;
 mod violation;
 mod wire;
 
@@ -51,6 +53,7 @@ use run::World;
 use speak::Speak;
 use state::State;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use veil::{Between, Veil};
 
 /// What came of one world.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -164,7 +167,11 @@ impl Setup {
     }
 
     fn run_as<P: Speak>(&self, plan: Plan) -> Outcome {
-        let mut world: World<P> = World::new(State::new(plan, self.sabotage, self.trace));
+        if plan.is_veiled { self.run_over::<P, Veil>(plan) } else { self.run_over::<P, ()>(plan) }
+    }
+
+    fn run_over<P: Speak, L: Between>(&self, plan: Plan) -> Outcome {
+        let mut world: World<P, L> = World::new(State::new(plan, self.sabotage, self.trace));
         let result = catch_unwind(AssertUnwindSafe(|| world.run()));
         let violation = match result {
             Ok(result) => result.err(),

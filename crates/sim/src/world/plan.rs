@@ -103,6 +103,8 @@ pub(crate) struct Script {
 pub(crate) struct Plan {
     pub(crate) seed: u64,
     pub(crate) speech: Speech,
+    /// There is a layer between the protocol and the network.
+    pub(crate) is_veiled: bool,
     pub(crate) poller: Poller,
     pub(crate) scripts: Vec<Script>,
     pub(crate) swarm: Swarm,
@@ -169,6 +171,8 @@ impl Plan {
         Plan {
             seed,
             speech,
+            // A number of its own: all else is as it was before there was a layer.
+            is_veiled: Random::new(seed ^ 0x5eed_0000_0000_0007).one_in(3),
             poller,
             scripts,
             swarm,

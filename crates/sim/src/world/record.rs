@@ -105,6 +105,9 @@ pub(crate) struct Record {
     pub(crate) expected: Vec<u8>,
     pub(crate) taken: usize,
     pub(crate) extra: Vec<u8>,
+    /// There is a layer, and how much of the output it has been given.
+    pub(crate) is_veiled: bool,
+    pub(crate) veiled: usize,
     /// All that was taken. Behind an idle deadline input is discarded that the model
     /// answers, so what comes then is compared when the report says what it is.
     pub(crate) output: Vec<u8>,
@@ -183,6 +186,8 @@ impl Record {
             expected: Vec::new(),
             taken: 0,
             extra: Vec::new(),
+            is_veiled: false,
+            veiled: 0,
             output: Vec::new(),
             is_undecided: false,
             half_closed: false,
@@ -433,7 +438,7 @@ impl Record {
             Call::Room if !self.has_files && self.lacks_room() => {
                 self.break_it(Invariant::Bounds, "told that there is room, and there is not");
             }
-            Call::Room if self.room == Some(None) && self.taken < self.expected.len() => {
+            Call::Room if self.room == Some(None) && self.queued() > 0 => {
                 self.break_it(Invariant::Progress, "told that nothing is owed, and there is");
             }
             Call::File(opened) if self.opening != Some(opened.id) => {
@@ -453,8 +458,18 @@ impl Record {
         }
     }
 
+    /// Bytes that are owed and have not left the queue, for the network or for the layer.
+    fn queued(&self) -> usize {
+        self.expected.len().saturating_sub(if self.is_veiled { self.veiled } else { self.taken })
+    }
+
+    /// Bytes that the layer has put out and the network has not taken.
+    pub(crate) fn veiled_ahead(&self) -> usize {
+        self.veiled.saturating_sub(self.output.len())
+    }
+
     fn lacks_room(&self) -> bool {
-        let owed = self.expected.len() - self.taken;
+        let owed = self.queued();
         let cap = self.limits.output_bytes as usize;
         matches!(self.room, Some(Some(n)) if owed + n.min(cap) > cap)
     }

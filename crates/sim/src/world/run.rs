@@ -11,6 +11,7 @@ use super::plan::Way;
 use super::speak::Speak;
 use super::state::{Shared, State};
 use super::swarm::Fault;
+use super::veil::Between;
 use super::violation::{Invariant, Violation};
 use drywire_core::{Connection, Time};
 use drywire_server::{Commons, Config, News, Rounds};
@@ -24,16 +25,16 @@ use std::time::Duration;
 /// Rounds in a row in which nothing happened, when the worker said that something was
 /// ready; and when one of its alarms rang. Alarms are lazy, so a few ring for nothing.
 const SPINS: u32 = 12;
-const FALSE_ALARMS: u32 = 200;
+const FALSE_ALARMS: u32 = 1200;
 
 /// Ticks after which a world in which nothing else happens is over.
 const IDLE_TICKS: u32 = 8;
 
 /// Steps of a world beyond which it will not end.
-const STEPS: u32 = 100_000;
+const STEPS: u32 = 300_000;
 
-pub(crate) struct World<P: Speak> {
-    rounds: Rounds<P, (), SimNet>,
+pub(crate) struct World<P: Speak, L: Between> {
+    rounds: Rounds<P, L, SimNet>,
     host: Host<P>,
     state: Shared,
     commons: Commons,
@@ -49,13 +50,13 @@ pub(crate) struct World<P: Speak> {
     fruitless: u32,
 }
 
-impl<P: Speak> World<P> {
-    pub(crate) fn new(state: State) -> World<P> {
+impl<P: Speak, L: Between> World<P, L> {
+    pub(crate) fn new(state: State) -> World<P, L> {
         let plan = &state.plan;
         let contents = Rc::new(plan.files.clone());
         let growth = state.lines.iter().map(|line| {
             let protocol = P::new(&line.record, &contents);
-            Connection::new(protocol).with_limits(line.script.limits).most_heap_bytes()
+            Connection::with_layer(protocol, L::new(&line.record)).with_limits(line.script.limits).most_heap_bytes()
         });
         let growth = growth.max().unwrap_or(0);
         let memory = plan.house.memory.map(|(tenths, more)| growth * tenths / 10 + more);
@@ -277,6 +278,8 @@ impl<P: Speak> World<P> {
         self.mark_cut("the server is told to stop");
         self.host.farewell.asked_again = true;
         if self.ending && self.state.borrow_mut().random.one_in(2) {
+            // The first one may still be on its way.
+            self.host.on_shutdown();
             self.rounds.shutdown();
             self.stopped |= self.ending_heard;
         } else {

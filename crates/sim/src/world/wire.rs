@@ -6,6 +6,7 @@ use super::net::close_file;
 use super::plan::Poller;
 use super::state::{Shared, State};
 use super::swarm::Fault;
+use super::veil::veiled;
 use super::violation::Invariant;
 use drywire_core::{
     Blocked, FileError, FileId, OpenFile as Request, Opening, SendFileError, Time, Transport, TransportError,
@@ -65,7 +66,11 @@ impl Transport for Wire<'_> {
         let now = state.now;
         let this = &mut state.lines[line];
         let bytes = &this.script.says[this.read..this.read + n];
-        slot[..n].copy_from_slice(bytes);
+        if state.plan.is_veiled {
+            slot[..n].copy_from_slice(&veiled(bytes, this.read));
+        } else {
+            slot[..n].copy_from_slice(bytes);
+        }
         this.record.borrow_mut().on_fed(bytes, now);
         this.read += n;
         state.on_read(line);
@@ -95,35 +100,31 @@ impl Transport for Wire<'_> {
     fn try_send_file(&mut self, id: FileId, offset: u64, len: u64) -> Result<u64, SendFileError> {
         let line = self.line;
         let state = &mut *self.state.borrow_mut();
-        let file = state.disk.position(line, id).map(|at| state.disk.open[at].clone());
-        let Some(OpenFile { answer: Some(Ok(whole)), contents, cut, broken, .. }) = file else {
-            state.violate(Invariant::Output, line, format!("{id:?} is sent, and not open"));
-            return Err(SendFileError::File(FileError::Io(9)));
-        };
-        if offset + len > whole {
-            state.violate(Invariant::Output, line, format!("{id:?} is sent beyond its {whole} bytes"));
-        }
-        let end = (offset + len).min(cut.unwrap_or(u64::MAX)).min(broken.unwrap_or(u64::MAX));
-        if end <= offset {
-            state.call(line);
-            state.progress += 1;
-            state.lines[line].record.borrow_mut().facts.file_failed = true;
-            let fails = broken.is_some_and(|at| at <= offset);
-            state
-                .event(22, line, u64::from(fails), || format!("{id:?} {}", if fails { "fails" } else { "is shorter" }));
-            return if fails { Err(SendFileError::File(FileError::Io(5))) } else { Ok(0) };
-        }
-        let n = admit(state, line, (end - offset) as usize).map_err(SendFileError::Output)?;
+        let part = part(state, line, id, offset, len).map_err(SendFileError::File)?;
+        let Some((contents, end)) = part else { return Ok(0) };
+        let n = admit(state, line, end - offset as usize).map_err(SendFileError::Output)?;
         let (now, contents, offset) = (state.now, state.contents[contents].clone(), offset as usize);
         take(state, line, &contents[offset..offset + n], now);
         took(state, line, n);
         Ok(n as u64)
     }
 
-    fn read_file(&mut self, _: FileId, _: u64, _: &mut [u8]) -> Result<usize, FileError> {
-        let (line, state) = (self.line, &mut *self.state.borrow_mut());
-        state.violate(Invariant::Output, line, "a file is read for a layer, and there is none");
-        Err(FileError::Io(5))
+    fn read_file(&mut self, id: FileId, offset: u64, slot: &mut [u8]) -> Result<usize, FileError> {
+        let line = self.line;
+        let state = &mut *self.state.borrow_mut();
+        state.call(line);
+        state.progress += 1;
+        if !state.plan.is_veiled {
+            state.violate(Invariant::Output, line, "a file is read for a layer, and there is none");
+        }
+        let Some((contents, end)) = part(state, line, id, offset, slot.len() as u64)? else { return Ok(0) };
+        let mut n = end - offset as usize;
+        if state.strikes(Fault::ReadsLittle, line) {
+            n = state.lines[line].script.random.between(1, n);
+        }
+        state.event(27, line, n as u64, || format!("{n} bytes of {id:?} are read"));
+        slot[..n].copy_from_slice(&state.contents[contents][offset as usize..][..n]);
+        Ok(n)
     }
 
     fn open_file(&mut self, request: &Request<'_>) -> Opening {
@@ -209,6 +210,35 @@ impl Transport for Wire<'_> {
     }
 }
 
+/// What there is of a part of a file: which contents, and up to where; `None` at an end that came
+/// too early.
+fn part(
+    state: &mut State,
+    line: usize,
+    id: FileId,
+    offset: u64,
+    len: u64,
+) -> Result<Option<(usize, usize)>, FileError> {
+    let file = state.disk.position(line, id).map(|at| state.disk.open[at].clone());
+    let Some(OpenFile { answer: Some(Ok(whole)), contents, cut, broken, .. }) = file else {
+        state.violate(Invariant::Output, line, format!("{id:?} is sent, and not open"));
+        return Err(FileError::Io(9));
+    };
+    if offset + len > whole {
+        state.violate(Invariant::Output, line, format!("{id:?} is sent beyond its {whole} bytes"));
+    }
+    let end = (offset + len).min(cut.unwrap_or(u64::MAX)).min(broken.unwrap_or(u64::MAX));
+    if end > offset {
+        return Ok(Some((contents, end as usize)));
+    }
+    state.call(line);
+    state.progress += 1;
+    state.lines[line].record.borrow_mut().facts.file_failed = true;
+    let fails = broken.is_some_and(|at| at <= offset);
+    state.event(22, line, u64::from(fails), || format!("{id:?} {}", if fails { "fails" } else { "is shorter" }));
+    if fails { Err(FileError::Io(5)) } else { Ok(None) }
+}
+
 /// The bytes that a write may take now.
 fn admit(state: &mut State, line: usize, offered: usize) -> Result<usize, Blocked> {
     state.call(line);
@@ -258,6 +288,8 @@ fn admit(state: &mut State, line: usize, offered: usize) -> Result<usize, Blocke
 fn take(state: &mut State, line: usize, bytes: &[u8], now: Time) {
     let record = state.lines[line].record.clone();
     let record = &mut *record.borrow_mut();
+    let lifted = state.plan.is_veiled.then(|| veiled(bytes, record.output.len()));
+    let bytes = lifted.as_deref().unwrap_or(bytes);
     match state.sabotage {
         Some(Sabotage::DropsByte) if bytes.len() > 2 => record.on_taken(&bytes[1..], now),
         Some(Sabotage::DoublesByte) if bytes.len() > 2 => {

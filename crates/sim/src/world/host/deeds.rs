@@ -11,6 +11,7 @@ use crate::world::plan::Way;
 use crate::world::record::Call;
 use crate::world::shutdown::Lost;
 use crate::world::swarm::Fault;
+use crate::world::veil::Between;
 use crate::world::violation::Invariant;
 use drywire_core::{CloseReport, Reason, Time};
 use drywire_server::{Id, SendError, Sent, Slow, Worker};
@@ -21,7 +22,7 @@ impl<P: Speak> Host<P> {
     // Groups.
 
     /// Somebody joins or leaves the group, or a message is sent to it.
-    pub(super) fn crowd(&mut self, worker: &mut Worker<P, (), SimNet>, outside: bool) {
+    pub(super) fn crowd<L: Between>(&mut self, worker: &mut Worker<P, L, SimNet>, outside: bool) {
         let Some(group) = self.group.clone() else { return };
         let (what, line) = {
             let state = &mut *self.state.borrow_mut();
@@ -39,7 +40,13 @@ impl<P: Speak> Host<P> {
         }
     }
 
-    fn join_or_leave(&mut self, worker: &mut Worker<P, (), SimNet>, line: usize, leaves: bool, outside: bool) {
+    fn join_or_leave<L: Between>(
+        &mut self,
+        worker: &mut Worker<P, L, SimNet>,
+        line: usize,
+        leaves: bool,
+        outside: bool,
+    ) {
         let (id, is_spared) = {
             let state = self.state.borrow();
             (state.lines[line].id, state.plan.victim == Some(line))
@@ -72,7 +79,7 @@ impl<P: Speak> Host<P> {
         }
     }
 
-    fn send_to_all(&mut self, worker: &Worker<P, (), SimNet>, group: &drywire_server::Group<P::Command>) {
+    fn send_to_all<L: Between>(&mut self, worker: &Worker<P, L, SimNet>, group: &drywire_server::Group<P::Command>) {
         let (serial, codes) = {
             let state = &mut *self.state.borrow_mut();
             let mut codes = [0; 3];
@@ -125,7 +132,7 @@ impl<P: Speak> Host<P> {
     }
 
     /// The members, and what decides about a message for each.
-    fn members(&self, worker: &Worker<P, (), SimNet>) -> Vec<(usize, Member)> {
+    fn members<L: Between>(&self, worker: &Worker<P, L, SimNet>) -> Vec<(usize, Member)> {
         let state = self.state.borrow();
         let mut members = Vec::new();
         for (number, line) in state.lines.iter().enumerate() {
@@ -163,7 +170,7 @@ impl<P: Speak> Host<P> {
     // Timers.
 
     /// A timer is set, or cancelled.
-    pub(super) fn beat(&mut self, worker: &mut Worker<P, (), SimNet>) {
+    pub(super) fn beat<L: Between>(&mut self, worker: &mut Worker<P, L, SimNet>) {
         let (what, name, micros, now) = {
             let state = &mut *self.state.borrow_mut();
             let luck = &mut state.luck;
@@ -185,7 +192,7 @@ impl<P: Speak> Host<P> {
         }
     }
 
-    fn cancel(&mut self, worker: &mut Worker<P, (), SimNet>, name: &'static str) {
+    fn cancel<L: Between>(&mut self, worker: &mut Worker<P, L, SimNet>, name: &'static str) {
         let (was_set, due) = (worker.cancel_timer(name), self.beats.named.remove(name).is_some());
         if was_set != due {
             let text = format!("timer {name:?} is cancelled: {was_set}, not {due}");
@@ -193,7 +200,7 @@ impl<P: Speak> Host<P> {
         }
     }
 
-    pub(super) fn on_tick(&mut self, _: &mut Worker<P, (), SimNet>) {
+    pub(super) fn on_tick<L: Between>(&mut self, _: &mut Worker<P, L, SimNet>) {
         let now = self.begin_beat("the tick");
         let result = self.beats.on_tick(now);
         self.end_beat("the tick", result);
@@ -206,7 +213,7 @@ impl<P: Speak> Host<P> {
         }
     }
 
-    pub(super) fn on_timer(&mut self, worker: &mut Worker<P, (), SimNet>, name: &'static str) {
+    pub(super) fn on_timer<L: Between>(&mut self, worker: &mut Worker<P, L, SimNet>, name: &'static str) {
         let now = self.begin_beat(name);
         let result = self.beats.on_timer(name, now);
         self.end_beat(name, result);

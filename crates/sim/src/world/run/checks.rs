@@ -9,6 +9,7 @@ use crate::world::record::{Call, Ending, is_limited};
 use crate::world::speak::Speak;
 use crate::world::state::State;
 use crate::world::state::admission::PATIENCE;
+use crate::world::veil::Between;
 use crate::world::violation::{Invariant, Violation};
 use drywire_core::{Limits, Time};
 use drywire_server::{Commons, Connecting};
@@ -37,7 +38,7 @@ pub(super) fn nothing_left(commons: &Commons) -> Result<(), Violation> {
     Err(Violation::new(Invariant::Baseline, None, text))
 }
 
-impl<P: Speak> World<P> {
+impl<P: Speak, L: Between> World<P, L> {
     /// I2: what is held.
     pub(super) fn check_bounds(&self) -> Result<(), Violation> {
         let state = self.state.borrow();
@@ -47,6 +48,7 @@ impl<P: Speak> World<P> {
             };
             let limits = &line.script.limits;
             let most = limits.input_bytes as usize + limits.output_bytes as usize + drywire_core::ERROR_REPLY_BYTES;
+            let most = most + line.record.borrow().veiled_ahead();
             if connection.held_bytes() > most {
                 let held = connection.held_bytes();
                 return Err(Violation::new(Invariant::Bounds, number, format!("{held} bytes are held, {most} may be")));
@@ -248,8 +250,8 @@ impl<P: Speak> World<P> {
         let Limits { first_byte_ms, message_ms, .. } = record.limits;
         let waits = idle && record.reading && record.refused.is_none() && self.is_active(number);
         // An actor may not have read for a while, and its peer has its time from then on.
-        if waits && record.speech != Speech::Actor && record.fed.is_empty() && is_over(record.last_move, first_byte_ms)
-        {
+        let asked_since = record.last_move.max(record.reads_since);
+        if waits && record.speech != Speech::Actor && record.fed.is_empty() && is_over(asked_since, first_byte_ms) {
             return late("the deadline of the first byte");
         }
         // What else may keep a peer of the echo waiting ends with a byte that is taken.
