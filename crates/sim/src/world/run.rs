@@ -23,7 +23,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// Rounds in a row in which nothing happened, when the worker said that something was
-/// ready; and when one of its alarms rang. Alarms are lazy, so a few ring for nothing.
+/// ready; and when one of its alarms rang. Alarms are lazy: old ones ring for nothing, up to the
+/// worker's bound of them.
 const SPINS: u32 = 12;
 const FALSE_ALARMS: u32 = 1200;
 

@@ -249,7 +249,8 @@ impl<P: Speak, L: Between> World<P, L> {
         }
         let Limits { first_byte_ms, message_ms, .. } = record.limits;
         let waits = idle && record.reading && record.refused.is_none() && self.is_active(number);
-        // An actor may not have read for a while, and its peer has its time from then on.
+        // An actor may not have read for a while, nor may who waits for memory, and its peer has its
+        // time from then on.
         let asked_since = record.last_move.max(record.reads_since);
         if waits && record.speech != Speech::Actor && record.fed.is_empty() && is_over(asked_since, first_byte_ms) {
             return late("the deadline of the first byte");
