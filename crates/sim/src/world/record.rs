@@ -105,8 +105,7 @@ pub(crate) struct Record {
     pub(crate) expected: Vec<u8>,
     pub(crate) taken: usize,
     pub(crate) extra: Vec<u8>,
-    /// There is a layer, and how much of the output it has been given.
-    pub(crate) is_veiled: bool,
+    /// How much of the output a layer was given.
     pub(crate) veiled: usize,
     /// All that was taken. Behind an idle deadline input is discarded that the model
     /// answers, so what comes then is compared when the report says what it is.
@@ -186,7 +185,6 @@ impl Record {
             expected: Vec::new(),
             taken: 0,
             extra: Vec::new(),
-            is_veiled: false,
             veiled: 0,
             output: Vec::new(),
             is_undecided: false,
@@ -460,7 +458,7 @@ impl Record {
 
     /// Bytes that are owed and have not left the queue, for the network or for the layer.
     fn queued(&self) -> usize {
-        self.expected.len().saturating_sub(if self.is_veiled { self.veiled } else { self.taken })
+        self.expected.len().saturating_sub(self.veiled.max(self.taken))
     }
 
     /// Bytes that the layer has put out and the network has not taken.

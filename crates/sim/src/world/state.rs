@@ -79,7 +79,6 @@ impl State {
         let contents = Rc::new(plan.files.clone());
         let lines = plan.scripts.iter().enumerate().map(|(number, script)| {
             let mut record = Record::new(number, plan.speech, script.limits, contents.clone());
-            record.is_veiled = plan.is_veiled;
             record.panics_in = script.panics;
             Line::new(script.clone(), Rc::new(RefCell::new(record)))
         });
