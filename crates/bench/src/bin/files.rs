@@ -15,30 +15,21 @@
 //! (BBR), loopback is bimodal: measure in a network namespace (`unshare -n`) with
 //! the loopback up and reno chosen.
 
+use drywire_bench::{Result, Server, median};
 use rustix::net::{RecvFlags, recv};
 use std::fs;
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::io::{self, BufRead, BufReader, Write};
+use std::net::TcpStream;
+use std::process::ExitCode;
 use std::thread::sleep;
-use std::time::{Duration, Instant};
-
-type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+use std::time::Duration;
 
 struct Peer {
     name: String,
     request: &'static str,
-    server: Child,
-    port: u16,
+    server: Server,
     /// Server CPU per run, in nanoseconds.
     cpu: Vec<u64>,
-}
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        let _ = self.server.kill();
-        let _ = self.server.wait();
-    }
 }
 
 fn main() -> ExitCode {
@@ -67,11 +58,11 @@ fn measure() -> Result<()> {
     let mut peers = specs.iter().map(|spec| start(spec, &dir)).collect::<Result<Vec<Peer>>>()?;
     for run in 0..runs {
         for peer in &mut peers {
-            let before = cpu_ns(&peer.server)?;
+            let before = peer.server.cpu_ns()?;
             fetch(peer, len)?;
             // What the server does after the last byte is part of the price.
             sleep(Duration::from_millis(20));
-            peer.cpu.push(cpu_ns(&peer.server)? - before);
+            peer.cpu.push(peer.server.cpu_ns()? - before);
             write!(io::stderr(), "\rrun {} of {runs}: {:<20}", run + 1, peer.name)?;
         }
     }
@@ -111,29 +102,13 @@ fn start(spec: &str, dir: &str) -> Result<Peer> {
         "dialog" => "GET big\n",
         other => return Err(format!("`{other}` is neither http nor dialog").into()),
     };
-    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
-    let command = command.replace("{port}", &port.to_string()).replace("{dir}", dir);
-    let mut words = command.split_whitespace();
-    let server = Command::new(words.next().ok_or("an empty command")?)
-        .args(words)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()?;
-    let peer = Peer { name: name.to_owned(), request, server, port, cpu: Vec::new() };
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
-        if Instant::now() > deadline {
-            return Err(format!("{name}: nobody listens on port {port} after 10 s").into());
-        }
-        sleep(Duration::from_millis(10));
-    }
-    Ok(peer)
+    let server = Server::start(name, &command.replace("{dir}", dir))?;
+    Ok(Peer { name: name.to_owned(), request, server, cpu: Vec::new() })
 }
 
 /// Fetches the file once and discards it.
 fn fetch(peer: &Peer, len: u64) -> Result<()> {
-    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, peer.port))?;
+    let mut stream = TcpStream::connect(peer.server.address())?;
     stream.set_read_timeout(Some(Duration::from_secs(30)))?;
     stream.write_all(peer.request.as_bytes())?;
     let mut reader = BufReader::new(stream);
@@ -157,17 +132,4 @@ fn fetch(peer: &Peer, len: u64) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// CPU time of a process's main thread so far.
-fn cpu_ns(server: &Child) -> Result<u64> {
-    let mut text = String::new();
-    fs::File::open(format!("/proc/{}/schedstat", server.id()))?.read_to_string(&mut text)?;
-    Ok(text.split_whitespace().next().ok_or("the scheduler keeps no books here")?.parse()?)
-}
-
-fn median(values: &[u64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_unstable();
-    sorted.get(sorted.len() / 2).map_or(f64::NAN, |n| *n as f64)
 }

@@ -72,7 +72,8 @@ fn connection(input: &[u8], state: &mut State) -> usize {
                 assert!(matches!(read, Read::Bytes { .. }), "the line echo always wants more: {read:?}");
             }
             Action::Event(never) => match never {},
-            action @ (Action::StreamFile(_)
+            action @ (Action::Again
+            | Action::StreamFile(_)
             | Action::ReadFile(_)
             | Action::OpenFile(_)
             | Action::CloseFile(_)
