@@ -77,7 +77,7 @@ fn poll_all(live: &mut Live<'_, Rich>, mut takes: usize) {
                 continue;
             }
             Action::OpenFile(request) => request.id(),
-            Action::Wait(_) => return,
+            Action::Wait(_) | Action::Again => return,
             Action::StreamFile(_) | Action::ReadFile(_) => unreachable!("no file was ever opened"),
             Action::CloseFile(_)
             | Action::Event(_)

@@ -38,6 +38,10 @@ pub enum Action<'a, Event, Error> {
     HalfClose,
     /// Close the transport. Comes exactly once, last.
     Close(CloseReport<Error>),
+    /// As many messages as [`Live::consume_at_most`](crate::Live::consume_at_most) said were consumed: end
+    /// the turn and make another without waiting, behind those of other connections.
+    /// Never without that call.
+    Again,
     /// Nothing is left to do. Interest and deadline come from here and nowhere else.
     Wait(Wait),
 }

@@ -107,6 +107,8 @@ pub struct Context<'a, P: Protocol> {
     pub(crate) opened: Option<Opened>,
     /// What this call of `consume` takes is part of a message that goes on.
     pub(crate) unfinished: bool,
+    /// How many messages `consume` may still take in this turn.
+    pub(crate) messages_left: u32,
     pub(crate) now: Time,
 }
 
@@ -132,6 +134,7 @@ impl<'a, P: Protocol> Context<'a, P> {
             name,
             opened,
             unfinished: false,
+            messages_left: 0,
             now,
         }
     }

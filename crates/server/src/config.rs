@@ -84,6 +84,9 @@ pub struct Config {
     pub events: usize,
     /// Bytes one connection may move before the others get their turn.
     pub budget_bytes: usize,
+    /// Messages one connection may have consumed before the others get their turn: calls of
+    /// [`Protocol::consume`](drywire_core::Protocol::consume) that take something.
+    pub budget_messages: u32,
     /// For tests: system calls that may be used.
     pub system_calls: SystemCalls,
 }
@@ -113,6 +116,7 @@ impl Default for Config {
             on_panic: OnPanic::Isolate,
             events: 1024,
             budget_bytes: 1 << 20,
+            budget_messages: 16 * 1024,
             system_calls: SystemCalls::default(),
         }
     }

@@ -131,7 +131,8 @@ fn turn_at(conn: &mut Connection<LineEcho>, now: Time, input: &[u8], sent: &mut 
             Action::Wait(wait) => return Some(wait),
             Action::Close(_) => return None,
             Action::HalfClose | Action::EnableRead | Action::DisableRead => {}
-            other @ (Action::StreamFile(_)
+            other @ (Action::Again
+            | Action::StreamFile(_)
             | Action::ReadFile(_)
             | Action::OpenFile(_)
             | Action::CloseFile(_)

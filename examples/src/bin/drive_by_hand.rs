@@ -100,6 +100,7 @@ fn main() -> io::Result<()> {
                 Action::CloseFile(id) => writeln!(out, "  close {id:?}")?,
                 Action::ReadFile(_) => unreachable!("there is no layer that has to see the file"),
                 Action::Event(never) => match never {},
+                Action::Again => unreachable!("no bound of messages was said"),
                 Action::DisableRead => writeln!(out, "  stop reading")?,
                 Action::EnableRead => writeln!(out, "  read on")?,
                 Action::HalfClose => writeln!(out, "  end our direction")?,

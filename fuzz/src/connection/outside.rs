@@ -219,6 +219,7 @@ impl Outside {
             Action::DisableRead => self.announces(false),
             Action::EnableRead => self.announces(true),
             Action::HalfClose => self.ends_output(),
+            Action::Again => panic!("no bound of messages was said"),
             Action::Close(report) => self.closes(report),
             Action::Wait(wait) => {
                 self.waits(wait, now);

@@ -53,6 +53,10 @@ pub(super) fn describe(entry: &Entry<'_>, began: Time) -> Option<(Who, String, M
         Entry::EnableRead => (Who::Protocol, "reads again".into(), Mark::Reading { enabled: true }),
         Entry::DisableRead => (Who::Protocol, "stops reading".into(), Mark::Reading { enabled: false }),
         Entry::HalfClose => (Who::Protocol, "ends our direction".into(), Mark::HalfClose),
+        Entry::Cut { messages } => {
+            (Who::Driver, format!("bounds the turn: {messages} messages were consumed"), Mark::Command)
+        }
+        Entry::Again => (Who::Protocol, "goes on in the next turn".into(), Mark::Command),
         Entry::Report { kind, text, counters } => {
             let mut words = format!("closed: {}", reason_in_words(*kind, text));
             words += &format!("; received {}, sent {}", counters.received, counters.sent);

@@ -274,7 +274,7 @@ mod tests {
                         taken += 1;
                         write.wrote(1);
                     }
-                    Action::Wait(_) | Action::Close(_) => break,
+                    Action::Wait(_) | Action::Again | Action::Close(_) => break,
                     // A token that is dropped was blocked.
                     Action::Write(_) | Action::DisableRead | Action::EnableRead | Action::HalfClose => {}
                     Action::StreamFile(_) | Action::ReadFile(_) | Action::OpenFile(_) | Action::CloseFile(_) => {

@@ -86,7 +86,7 @@ impl Talk {
                     }
                 }
                 Action::HalfClose | Action::EnableRead | Action::DisableRead => {}
-                Action::Wait(_) | Action::Close(_) => break,
+                Action::Wait(_) | Action::Again | Action::Close(_) => break,
                 Action::StreamFile(_) | Action::ReadFile(_) | Action::OpenFile(_) | Action::CloseFile(_) => {
                     unreachable!("a line echo has no files")
                 }

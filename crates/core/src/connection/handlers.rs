@@ -21,6 +21,7 @@ enum Undone<E> {
 
 /// How far `consume` got with the input at hand.
 enum Consumed<E> {
+    /// All of it, or as much as one turn may.
     All,
     /// Up to a call that asked for more than output.
     Changed {
@@ -121,6 +122,10 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
         }
         let (unread, cap) = (self.unread().len(), self.conn.limits.input_bytes as usize);
         if !self.conn.needs_more && unread > 0 {
+            if self.messages_left() == 0 {
+                self.on_cut();
+                return false;
+            }
             self.consume();
             return true;
         }
@@ -149,6 +154,7 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
         let writer = Writer::new(output, &mut self.workspace.pool, limits.output_bytes as usize, output_ended, fuse);
         let mut call = UnderWay(Context::new(writer, events, control, name, limits, None, now));
         let cx = &mut call.0;
+        cx.messages_left = self.most_messages - self.messages;
 
         // What it takes, and how much of that was taken when a message ended last.
         let (mut taken, mut whole) = (0, 0);
@@ -167,17 +173,20 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
                 Ok(n) => n,
                 Err(undone) => break Consumed::Undone(undone),
             };
+            if n == 0 {
+                break if cx.is_changed() { Consumed::Changed { needs_more: true } } else { Consumed::NeedsMore };
+            }
             taken += n;
-            if n > 0 && !cx.unfinished {
+            if !cx.unfinished {
                 whole = taken;
             }
-            if cx.is_changed() {
-                break Consumed::Changed { needs_more: n == 0 };
-            }
-            if n == 0 {
-                break Consumed::NeedsMore;
+            // It is above 0 here: wrapping saves the check.
+            cx.messages_left = cx.messages_left.wrapping_sub(1);
+            if cx.messages_left == 0 || cx.is_changed() {
+                break if cx.is_changed() { Consumed::Changed { needs_more: false } } else { Consumed::All };
             }
         };
+        self.messages = self.most_messages - cx.messages_left;
         call.came_back();
 
         if whole > 0 {

@@ -37,11 +37,25 @@ pub struct Live<'a, P: Protocol, L: Layer = ()> {
     pub(super) room_in_vain: bool,
     /// Nobody is called and nothing is read that would have to be kept.
     pub(super) flush_only: bool,
+    /// Messages that were consumed in this turn, and how many may be.
+    pub(super) messages: u32,
+    pub(super) most_messages: u32,
+    /// That was told to the tape.
+    is_cut: bool,
 }
 
 impl<'a, P: Protocol, L: Layer> Live<'a, P, L> {
     pub(super) fn new(conn: &'a mut Connection<P, L>, workspace: &'a mut Workspace, now: Time) -> Live<'a, P, L> {
-        Live { conn, workspace, now, room_in_vain: false, flush_only: false }
+        Live {
+            conn,
+            workspace,
+            now,
+            room_in_vain: false,
+            flush_only: false,
+            messages: 0,
+            most_messages: u32::MAX,
+            is_cut: false,
+        }
     }
 
     /// The transport can take output again.
@@ -159,6 +173,30 @@ impl<'a, P: Protocol, L: Layer> Live<'a, P, L> {
         self.flush_only = true;
     }
 
+    /// At most `n` more messages are consumed in this turn: calls of
+    /// [`Protocol::consume`] that take something. Then [`Live::poll`] answers
+    /// [`Action::Again`], so that other connections have their turns in between. Without
+    /// this call there is no bound but what was read; another one in the same turn can only
+    /// lower it.
+    pub fn consume_at_most(&mut self, n: u32) {
+        self.most_messages = self.most_messages.min(self.messages.saturating_add(n));
+    }
+
+    /// As many messages were consumed as this turn may. The bound is recorded here, where it
+    /// makes a difference, and not where it was said: most turns never get so far.
+    #[cold]
+    pub(super) fn on_cut(&mut self) {
+        let messages = self.messages;
+        if !core::mem::replace(&mut self.is_cut, true) {
+            self.conn.tap(|tape| tape.recorder.put(&Entry::Cut { messages }));
+        }
+    }
+
+    /// How many messages may still be consumed in this turn; see [`Live::consume_at_most`].
+    pub fn messages_left(&self) -> u32 {
+        self.most_messages - self.messages
+    }
+
     /// Ends the connection now; what is owed is dropped, and counted as unsent.
     /// A close that waits for nothing but the peer's end keeps its own reason.
     pub fn abort(&mut self) {
@@ -201,6 +239,7 @@ impl<'a, P: Protocol, L: Layer> Live<'a, P, L> {
             Step::Close(report) => Action::Close(report),
             Step::Reading(true) => Action::EnableRead,
             Step::Reading(false) => Action::DisableRead,
+            Step::Again => Action::Again,
             Step::Wait(wait) => Action::Wait(wait),
         }
     }
@@ -239,6 +278,10 @@ impl<'a, P: Protocol, L: Layer> Live<'a, P, L> {
                     Finish::Moved => continue,
                     Finish::Nothing => {}
                 }
+            }
+            if self.messages_left() == 0 {
+                self.on_cut();
+                return Step::Again;
             }
             let reading = self.wants_input();
             let clocks = self.follow_clocks(reading);
@@ -306,6 +349,7 @@ pub(super) enum Step<Event, Error> {
     HalfClose,
     Close(CloseReport<Error>),
     Reading(bool),
+    Again,
     Wait(Wait),
 }
 

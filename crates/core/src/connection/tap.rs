@@ -133,6 +133,7 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
             Step::HalfClose => Entry::HalfClose,
             Step::Reading(true) => Entry::EnableRead,
             Step::Reading(false) => Entry::DisableRead,
+            Step::Again => Entry::Again,
             Step::Wait(wait) => Entry::Wait { wait: *wait, levels, why },
         };
         tape.recorder.put(&entry);

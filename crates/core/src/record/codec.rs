@@ -34,6 +34,7 @@
 //!                      · n wire · n length · layer · n length · reason, the last four when failed
 //! 31   End             b 0 Closed, 1 Dropped, 2 Full
 //! 32   FlushOnly
+//! 33   Cut             n messages       34 Again
 //!
 //! text             n whole length · c crc · n length · the front, in UTF-8
 //! misuse           0 none, then the variants in their order
@@ -148,6 +149,8 @@ pub(super) fn put(entry: &Entry<'_>, now: Time, out: &mut Vec<u8>) {
         Entry::Layer(call) => put_layer(call, out),
         Entry::End(ended) => out.extend_from_slice(&[31, position(&ENDS, *ended)]),
         Entry::FlushOnly => tag(32, out),
+        Entry::Again => tag(34, out),
+        Entry::Cut { messages } => put_numbers(33, &[(*messages).into()], out),
     }
 }
 
@@ -197,6 +200,8 @@ pub(super) fn take<'a>(from: &mut &'a [u8], now: Time) -> Option<Entry<'a>> {
         30 => Entry::Layer(take_layer(from)?),
         31 => Entry::End(take_one(&ENDS, from)?),
         32 => Entry::FlushOnly,
+        34 => Entry::Again,
+        33 => Entry::Cut { messages: take_u32(from)? },
         _ => return None,
     })
 }

@@ -60,6 +60,11 @@ pub enum Entry<'a> {
     InjectFull(u32),
     /// [`Live::flush_only`](crate::Live::flush_only).
     FlushOnly,
+    /// As many messages were consumed as [`Live::consume_at_most`](crate::Live::consume_at_most) said.
+    Cut {
+        /// Messages that were consumed in this turn.
+        messages: u32,
+    },
 
     /// A piece of what the entry before announced: input, a command, or what a
     /// layer made of input. Pieces follow each other until it is complete.
@@ -142,6 +147,8 @@ pub enum Entry<'a> {
         /// What went through the connection.
         counters: Counters,
     },
+    /// [`Action::Again`](crate::Action::Again).
+    Again,
     /// [`Action::Wait`](crate::Action::Wait).
     Wait {
         /// What for, as the driver is told.
@@ -343,6 +350,8 @@ impl Entry<'_> {
             Entry::EnableRead => Entry::EnableRead,
             Entry::DisableRead => Entry::DisableRead,
             Entry::HalfClose => Entry::HalfClose,
+            Entry::Cut { messages } => Entry::Cut { messages },
+            Entry::Again => Entry::Again,
             Entry::Wait { wait, levels, why } => Entry::Wait { wait, levels, why },
             Entry::End(ended) => Entry::End(ended),
         }

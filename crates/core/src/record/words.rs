@@ -45,6 +45,8 @@ impl fmt::Display for Entry<'_> {
             Entry::EnableRead => f.write_str("reading enabled"),
             Entry::DisableRead => f.write_str("reading disabled"),
             Entry::HalfClose => f.write_str("half-close"),
+            Entry::Again => f.write_str("again"),
+            Entry::Cut { messages } => write!(f, "cut after {messages} messages"),
             Entry::Report { kind, text, counters } => {
                 write!(f, "closed: {kind:?}")?;
                 if text.len > 0 {

@@ -3,7 +3,9 @@
 use crate::support::net::{Chops, Net};
 use crate::support::pattern;
 use crate::support::script::{Hooks, Script};
-use drywire_core::{Action, Budget, Connection, Ready, Time, Turn, Workspace, turn};
+use drywire_core::{Action, Budget, Connection, Limits, Protocol, Ready, Time, Turn, Workspace, turn};
+use std::cell::Cell;
+use std::rc::Rc;
 
 fn echo() -> Connection<Hooks> {
     Connection::new(Hooks::new().on_consume(|input, cx| {
@@ -41,6 +43,7 @@ fn c1_bytes_and_time_in_actions_out() {
                 Action::DisableRead => ("disable read", None),
                 Action::EnableRead => ("enable read", None),
                 Action::HalfClose => ("half-close", None),
+                Action::Again => unreachable!("no bound of messages was said"),
                 Action::Close(_) => ("close", None),
                 Action::Wait(wait) => {
                     let Some(data) = input.pop().filter(|_| wait.read) else { break };
@@ -98,6 +101,56 @@ fn fault_44_small_actions_cost_something() {
     let ended = turn(&mut live, &mut net, &mut { Ready::UNKNOWN }, &mut Budget::bytes(5000));
     assert!(matches!(ended, Turn::Again));
     assert!(net.taken.len() < 100);
+}
+
+/// A message of one byte is echoed, and told as an event if it is `!`. With it comes how many were
+/// consumed.
+fn letters() -> (Connection<Hooks>, Rc<Cell<usize>>) {
+    let consumed = Rc::new(Cell::new(0));
+    let count = Rc::clone(&consumed);
+    let hooks = Hooks::new().on_consume(move |input, cx| {
+        cx.write(&input[..1])?;
+        if input[0] == b'!' {
+            cx.emit(u32::from(input[0]))?;
+        }
+        count.set(count.get() + 1);
+        Ok(1)
+    });
+    let limits = Limits { output_bytes: 256 * 1024, ..Hooks::LIMITS };
+    (Connection::new(hooks).with_limits(limits), consumed)
+}
+
+/// FAULTS 44: so many messages and not one more, told to the application or not; then others have
+/// their turns, and nothing is lost.
+#[test]
+fn fault_44_turn_consumes_as_many_messages_as_its_budget_says() {
+    let text: Vec<u8> = b"abc!".repeat(2500);
+    for messages in [1, 7, 100, 9_999, 10_000] {
+        let ((mut conn, consumed), mut workspace, mut net) = (letters(), Workspace::new(), Net::new());
+        net.incoming.extend(&text);
+        let (mut ready, mut turns, mut events) = (Ready::UNKNOWN, 0, 0);
+        loop {
+            let before = consumed.get();
+            let mut budget = Budget::bytes(usize::MAX).messages(messages);
+            // An event leaves in the middle, and the budget goes on: with a turn of its own,
+            // as a server does it.
+            let ended = loop {
+                let mut live = conn.lend(&mut workspace, Time::ZERO);
+                match turn(&mut live, &mut net, &mut ready, &mut budget) {
+                    Turn::Event(_) => events += 1,
+                    ended @ (Turn::Wait(_) | Turn::Again | Turn::Closed(_)) => break ended,
+                }
+            };
+            assert!(consumed.get() - before <= messages as usize);
+            match ended {
+                Turn::Again => turns += 1,
+                Turn::Wait(wait) => break assert!(wait.read && !wait.write),
+                other @ (Turn::Event(_) | Turn::Closed(_)) => panic!("{other:?}"),
+            }
+        }
+        assert!(net.taken == text);
+        assert_eq!((turns, events), (text.len() / messages as usize, 2500), "{messages} messages a turn");
+    }
 }
 
 #[test]
@@ -162,7 +215,7 @@ fn connection_that_is_idle_is_small() {
     struct LineEcho {
         _scanned: usize,
     }
-    impl drywire_core::Protocol for LineEcho {
+    impl Protocol for LineEcho {
         type Event = std::convert::Infallible;
         type Command = std::convert::Infallible;
         type Error = std::convert::Infallible;

@@ -116,7 +116,7 @@ impl Talk {
                     assert!(matches!(read, Read::Bytes { .. } | Read::End), "{read:?}");
                     said = Some(b"");
                 }
-                Action::Wait(_) => break,
+                Action::Wait(_) | Action::Again => break,
                 Action::HalfClose | Action::DisableRead | Action::EnableRead => {}
                 action @ (Action::StreamFile(_) | Action::ReadFile(_) | Action::OpenFile(_) | Action::CloseFile(_)) => {
                     panic!("messages need no {action:?}")

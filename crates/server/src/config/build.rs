@@ -57,5 +57,6 @@ settings! {
     on_panic: OnPanic,
     events: usize,
     budget_bytes: usize,
+    budget_messages: u32,
     system_calls: SystemCalls,
 }

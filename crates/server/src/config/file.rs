@@ -65,6 +65,7 @@ const SECTIONS: [Section; 4] = [
             key!("on-panic", on_panic, panics()),
             key!("events", events, count()),
             key!("budget-bytes", budget_bytes, size()),
+            key!("budget-messages", budget_messages, count()),
         ],
     },
     Section {

@@ -109,6 +109,7 @@ impl Config {
         });
         found.at_least_one("events", self.events);
         found.at_least_one("budget-bytes", self.budget_bytes);
+        found.at_least_one("budget-messages", self.budget_messages);
         found.check_timeouts(&self.timeouts);
         let TlsFiles { cert, key } = &self.tls;
         let other = if cert.is_some() { "tls.cert" } else { "tls.key" };
@@ -208,7 +209,7 @@ mod tests {
 
     #[test]
     fn each_bound_is_checked_by_itself() {
-        let cases: [(&str, Config); 9] = [
+        let cases: [(&str, Config); 10] = [
             ("workers", Config::new().workers(MOST_WORKERS + 1)),
             ("max-connections", Config::new().max_connections(0)),
             ("max-connections-per-address", Config::new().max_connections_per_address(0)),
@@ -218,6 +219,7 @@ mod tests {
             ("command-bytes-per-connection", Config::new().command_bytes_per_connection(0)),
             ("events", Config::new().events(0)),
             ("budget-bytes", Config::new().budget_bytes(0)),
+            ("budget-messages", Config::new().budget_messages(0)),
         ];
         for (key, config) in cases {
             assert_eq!(keys(&config), [key]);

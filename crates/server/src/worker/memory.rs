@@ -10,7 +10,7 @@ use crate::log_limit::{Log, LogLimiter};
 use crate::net::Net;
 use crate::table::{Id, Table};
 use drywire_core::layer::Layer;
-use drywire_core::{CloseReport, Connection, Protocol, Reason, Time, planted};
+use drywire_core::{Budget, CloseReport, Connection, Protocol, Reason, Time, planted};
 use std::collections::{BinaryHeap, VecDeque};
 use std::fmt;
 use std::time::Duration;
@@ -222,13 +222,14 @@ impl<P: Protocol, L: Layer, N: Net> Worker<P, L, N> {
         self.memory.make_room(connection.most_heap_bytes())
     }
 
-    /// Bytes one connection may move in one turn.
-    pub(super) fn turn_budget(&self) -> usize {
-        let budget = self.config.budget_bytes.max(1);
-        match self.memory.pressure {
-            Pressure::Calm => budget,
-            Pressure::Waiting { .. } | Pressure::Cutting { .. } => budget.min(SMALL_TURN),
-        }
+    /// What one connection may move and consume in one turn.
+    pub(super) fn turn_budget(&self) -> Budget {
+        let bytes = self.config.budget_bytes.max(1);
+        let bytes = match self.memory.pressure {
+            Pressure::Calm => bytes,
+            Pressure::Waiting { .. } | Pressure::Cutting { .. } => bytes.min(SMALL_TURN),
+        };
+        Budget::bytes(bytes).messages(self.config.budget_messages.max(1))
     }
 
     /// Adds what is new to what all workers counted.

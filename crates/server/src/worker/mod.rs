@@ -58,6 +58,8 @@ pub struct Worker<P: Protocol, L: Layer, N: Net> {
     connections: usize,
     /// Who gets a turn without waiting for the poller.
     ready: VecDeque<Id>,
+    /// The same for connections whose last turn was a large one.
+    busy: VecDeque<Id>,
     alarms: BinaryHeap<Reverse<(Time, Id)>>,
     workspace: Workspace,
     inbox: Inbox<P::Command>,
@@ -74,6 +76,8 @@ pub struct Worker<P: Protocol, L: Layer, N: Net> {
     panics: LogLimiter,
     /// Rounds in a row that could not hear all news.
     full_rounds: usize,
+    /// Turns in this round, but for those of busy connections.
+    short_turns: usize,
     config: Config,
     memory: Memory,
     /// Bytes, both ways, of all turns.
@@ -149,7 +153,7 @@ impl<P: Protocol, L: Layer, N: Net> Worker<P, L, N> {
     pub fn next_deadline(&self) -> Option<Time> {
         // A shutdown that a callback asked for begins with the next round.
         let drain_begins = !self.drain.is_running() && !self.draining;
-        if !self.ready.is_empty() || !self.orders.is_empty() || drain_begins {
+        if !self.ready.is_empty() || !self.busy.is_empty() || !self.orders.is_empty() || drain_begins {
             return Some(Time::ZERO);
         }
         let alarm = self.alarms.peek().map_or(Time::NEVER, |Reverse((at, _))| *at);
@@ -193,6 +197,7 @@ impl<P: Protocol, L: Layer, N: Net> Worker<P, L, N> {
             table: Table::new(),
             connections: 0,
             ready: VecDeque::new(),
+            busy: VecDeque::new(),
             alarms: BinaryHeap::new(),
             workspace: Workspace::new(),
             inbox: Inbox::set_up(setup, wake),
@@ -206,6 +211,7 @@ impl<P: Protocol, L: Layer, N: Net> Worker<P, L, N> {
             drain_report: None,
             panics: LogLimiter::new(),
             full_rounds: 0,
+            short_turns: 0,
             config,
             memory: Memory::new(commons),
             moved: 0,
@@ -253,14 +259,15 @@ impl<P: Protocol, L: Layer, N: Net> Worker<P, L, N> {
 
     /// Gives `id` a turn without waiting for the poller.
     fn make_ready(&mut self, id: Id) {
-        let queued = match self.table.get_mut(id) {
-            Some(Slot::Connection(entry)) => &mut entry.queued,
-            Some(Slot::Listener(listening)) => &mut listening.queued,
-            Some(Slot::Source(source)) => &mut source.queued,
+        let (queued, list) = match self.table.get_mut(id) {
+            Some(Slot::Connection(entry)) if entry.is_busy => (&mut entry.queued, &mut self.busy),
+            Some(Slot::Connection(entry)) => (&mut entry.queued, &mut self.ready),
+            Some(Slot::Listener(listening)) => (&mut listening.queued, &mut self.ready),
+            Some(Slot::Source(source)) => (&mut source.queued, &mut self.ready),
             None => return,
         };
         if !std::mem::replace(queued, true) {
-            self.ready.push_back(id);
+            list.push_back(id);
         }
     }
 
@@ -306,6 +313,7 @@ impl<P: Protocol, L: Layer, N: Net> fmt::Debug for Worker<P, L, N> {
         f.debug_struct("Worker")
             .field("connections", &self.connections)
             .field("ready", &self.ready.len())
+            .field("busy", &self.busy.len())
             .field("drain", &self.drain)
             .finish_non_exhaustive()
     }

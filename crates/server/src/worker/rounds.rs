@@ -113,7 +113,12 @@ where
         match worker.table.get_mut(id) {
             Some(Slot::Connection(entry)) => {
                 entry.note(news);
-                worker.run_turn(id, application);
+                if entry.is_busy {
+                    worker.make_ready(id);
+                } else {
+                    worker.short_turns += 1;
+                    worker.run_turn(id, application);
+                }
             }
             Some(Slot::Listener(_)) => worker.accept(id, application),
             Some(Slot::Source(_)) => worker.on_source_news(id, news, application),
@@ -142,6 +147,7 @@ where
         worker.tick_drain(application);
         // Last, so that who was not finished comes after everybody who has news.
         worker.run_ready(application);
+        worker.run_busy(application);
         worker.relieve(application);
         if worker.is_shut_down() {
             worker.finish(application);

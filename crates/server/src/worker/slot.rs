@@ -40,6 +40,8 @@ pub(super) struct Entry<P: Protocol, L: Layer, N: Net> {
     pub(super) held: usize,
     /// It stands in the ready list.
     pub(super) queued: bool,
+    /// Its last turn used up much of its budget: news of it waits for its place in the ready list.
+    pub(super) is_busy: bool,
     /// It stands among those who wait for memory.
     pub(super) is_starved: bool,
     /// It was cut because there was no memory for it.
@@ -66,6 +68,7 @@ impl<P: Protocol, L: Layer, N: Net> Entry<P, L, N> {
             _place: place,
             held: 0,
             queued: false,
+            is_busy: false,
             is_starved: false,
             is_shed: false,
         }

@@ -38,6 +38,8 @@ enum Peer {
     Says(&'static [u8]),
     /// Takes everything.
     Takes,
+    /// Takes everything, and says empty lines without end.
+    Floods,
 }
 
 struct Wire<'a>(&'a mut Peer, &'a mut usize, &'a mut usize);
@@ -54,12 +56,16 @@ impl Transport for Wire<'_> {
                 *self.0 = Peer::Silent;
                 Ok(text.len())
             }
+            Peer::Floods => {
+                slot.fill(b'\n');
+                Ok(slot.len())
+            }
             Peer::Silent | Peer::Takes => Err(Blocked::WouldBlock),
         }
     }
     fn try_write_vectored(&mut self, slices: &[&[u8]], _: bool) -> Result<usize, Blocked> {
         match *self.0 {
-            Peer::Takes => {
+            Peer::Takes | Peer::Floods => {
                 let taken = slices.iter().map(|slice| slice.len()).sum();
                 *self.1 += taken;
                 Ok(taken)
@@ -163,6 +169,41 @@ fn fault_83_alarms_of_connections_that_ended_do_not_pile_up() {
     }
     assert!(worker.alarms.len() <= 2 * worker.table.len() + STALE_ALARMS + 1, "{} alarms", worker.alarms.len());
     assert!(worker.alarms.iter().any(|Reverse((_, id))| worker.table.contains(*id)), "the lasting one's is kept");
+}
+
+/// FAULTS 22, 44: what a flood of the smallest messages is given of one round is one turn, however
+/// many peers take part in it; and a turn is as many messages as the settings say.
+#[test]
+fn fault_44_short_request_waits_for_one_turn_of_a_flood() {
+    const PEERS: u64 = 50;
+    const MESSAGES: u64 = 1000;
+    let config = Config { budget_messages: MESSAGES as u32, ..Config::default() };
+    let mut worker: Rounds<LineEcho, (), Nowhere> = Rounds::new(Nowhere::at(Time::ZERO), config, || {});
+    let read = News { read: true, ..News::default() };
+    let flood: Vec<Id> = (0..PEERS).map(|_| worker.add(Peer::Floods, Connection::new(LineEcho)).unwrap()).collect();
+    let received = |worker: &Rounds<LineEcho, (), Nowhere>, id| worker.connection(id).unwrap().counters().received;
+    let mut answered = 0;
+    for round in 0..2 * PEERS {
+        let before: u64 = flood.iter().map(|id| received(&worker, *id)).sum();
+        // New bytes are news, also of a connection that has not come to an end with the old ones.
+        for id in &flood {
+            worker.on_news(*id, read, &mut Quiet);
+        }
+        let honest = worker.add(Peer::Says(b"hello\n"), Connection::new(LineEcho)).unwrap();
+        worker.on_news(honest, read, &mut Quiet);
+        answered += received(&worker, honest);
+        worker.abort(honest);
+        worker.finish_round(0, &mut Quiet);
+        let after: u64 = flood.iter().map(|id| received(&worker, *id)).sum();
+        // Of a read that was cut, the rest is consumed later.
+        let (turns, slack) = if round == 0 { (2 * PEERS, PEERS) } else { (1, 1) };
+        let read_at_once = u64::from(LineEcho::LIMITS.input_bytes);
+        assert!(after - before <= turns * MESSAGES + slack * read_at_once, "round {round}: {}", after - before);
+    }
+    assert_eq!(answered, 2 * PEERS * 6, "each in the round of its request");
+    let consumed = flood.iter().map(|id| received(&worker, *id));
+    let (least, most) = (consumed.clone().min().unwrap(), consumed.max().unwrap());
+    assert!(least > 0 && most - least <= 2 * u64::from(LineEcho::LIMITS.input_bytes), "{least} to {most}");
 }
 
 fn ms(n: u64) -> Time {

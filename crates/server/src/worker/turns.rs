@@ -9,7 +9,7 @@ use crate::application::{Application, SourceEvent};
 use crate::net::{Net, News};
 use crate::table::Id;
 use drywire_core::layer::Layer;
-use drywire_core::{Budget, CloseReport, Protocol, Time, Turn, planted, turn};
+use drywire_core::{CloseReport, Protocol, Time, Turn, planted, turn};
 use std::cmp::Reverse;
 use std::fmt;
 
@@ -26,7 +26,8 @@ where
     }
 
     fn take_turn<A: Application<N, P, L>>(&mut self, id: Id, application: &mut A) {
-        let mut budget = Budget::bytes(self.turn_budget());
+        let whole = self.turn_budget();
+        let mut budget = whole;
         let Some(Slot::Connection(entry)) = self.table.get_mut(id) else { return };
         if let Line::Coming(_) = entry.line {
             return self.come(id, application);
@@ -70,6 +71,7 @@ where
             let counters = entry.connection.counters();
             self.moved += (counters.received - counted.received) + (counters.sent - counted.sent);
             counted = counters;
+            entry.is_busy = budget.is_much_of(whole);
             match turn {
                 Turn::Event(event) => application.event(self, id, event),
                 Turn::Again => {
@@ -156,7 +158,7 @@ where
         }
     }
 
-    /// Gives the ready list its turns; who comes in meanwhile waits for the next
+    /// Gives the ready list its turns; connections that come in meanwhile wait for the next
     /// round, so that a round ends.
     pub(super) fn run_ready<A: Application<N, P, L>>(&mut self, application: &mut A) {
         for _ in 0..self.ready.len() {
@@ -164,6 +166,7 @@ where
             match self.table.get_mut(id) {
                 Some(Slot::Connection(entry)) => {
                     entry.queued = false;
+                    self.short_turns += 1;
                     self.run_turn(id, application);
                 }
                 Some(Slot::Listener(listening)) => {
@@ -182,6 +185,19 @@ where
                     self.requeue_if_always_ready(id);
                 }
                 None => {}
+            }
+        }
+    }
+
+    /// Gives busy connections their turns: as many as other connections had in this round, and
+    /// one at least. So a short request waits for one of them and not for all (FAULTS 44).
+    pub(super) fn run_busy<A: Application<N, P, L>>(&mut self, application: &mut A) {
+        let turns = std::mem::take(&mut self.short_turns).max(1);
+        for _ in 0..turns.min(self.busy.len()) {
+            let Some(id) = self.busy.pop_front() else { return };
+            if let Some(Slot::Connection(entry)) = self.table.get_mut(id) {
+                entry.queued = false;
+                self.run_turn(id, application);
             }
         }
     }

@@ -132,7 +132,7 @@ impl fmt::Display for Manner {
             write!(f, "; bounds of {bytes} bytes of output and {events} events")?;
         }
         if self.budget != usize::MAX {
-            write!(f, "; turns of {} bytes", self.budget)?;
+            write!(f, "; turns of {} bytes or messages", self.budget)?;
         }
         if self.opens_later {
             f.write_str("; files opened in a later turn")?;

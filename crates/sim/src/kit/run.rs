@@ -191,7 +191,8 @@ where
         }
         live.handle_writable();
         let mut ready = Ready::UNKNOWN;
-        let mut budget = Budget::bytes(self.budget);
+        let messages = u32::try_from(self.budget).unwrap_or(u32::MAX);
+        let mut budget = Budget::bytes(self.budget).messages(messages);
         let mut told = 0;
         loop {
             match turn(&mut live, &mut self.wire, &mut ready, &mut budget) {

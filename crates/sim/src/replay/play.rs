@@ -65,6 +65,9 @@ where
         if let Entry::Lend { now, .. } = step.entry {
             script.compare_deadline(&step)?;
             let mut live = connection.lend(&mut workspace, now);
+            if let Some(messages) = script.messages_of_turn() {
+                live.consume_at_most(messages);
+            }
             script.compare_up_to(&step)?;
             turn(&mut live, script)?;
             if script.forgets_turn() {
@@ -141,6 +144,7 @@ where
         | Entry::EnableRead
         | Entry::DisableRead
         | Entry::HalfClose
+        | Entry::Again
         | Entry::Report { .. }
         | Entry::Wait { .. } => return poll(live, &step.located, script),
         // Answers to a token stand behind it and were taken with it.
@@ -151,6 +155,7 @@ where
         | Entry::FileFailed(_)
         | Entry::Bytes(_)
         | Entry::Layer(_)
+        | Entry::Cut { .. }
         | Entry::Lend { .. }
         | Entry::InjectFull(_)
         | Entry::End(_) => return Err(malformed(at)),
@@ -237,6 +242,7 @@ fn poll<P: Protocol, L: Layer>(
         | Action::DisableRead
         | Action::EnableRead
         | Action::HalfClose
+        | Action::Again
         | Action::Close(_)
         | Action::Wait(_) => {}
     }

@@ -87,7 +87,7 @@ impl<'a> Script<'a> {
         let mut ahead = self.entries.clone();
         loop {
             let step = located(&mut ahead)?;
-            if matches!(step.entry, Entry::Layer(_) | Entry::Bytes(_)) {
+            if matches!(step.entry, Entry::Layer(_) | Entry::Bytes(_) | Entry::Cut { .. }) {
                 continue;
             }
             let mut len = 0;
@@ -99,10 +99,20 @@ impl<'a> Script<'a> {
         }
     }
 
+    /// How many messages bounded the turn that begins; `None` when there were no more. That is
+    /// recorded behind those that were consumed.
+    pub(super) fn messages_of_turn(&self) -> Option<u32> {
+        let steps = self.entries.clone().map_while(Result::ok).map(|located| located.entry).skip(1);
+        let mut turn = steps.take_while(|entry| !matches!(entry, Entry::Lend { .. } | Entry::End(_)));
+        turn.find_map(|entry| if let Entry::Cut { messages } = entry { Some(messages) } else { None })
+    }
+
     /// The turn that is under way was forgotten rather than ended.
     pub(super) fn forgets_turn(&self) -> bool {
         let mut steps = self.entries.clone().map_while(Result::ok).map(|located| located.entry);
-        let next = steps.find(|entry| !matches!(entry, Entry::InjectFull(_) | Entry::Layer(_) | Entry::Bytes(_)));
+        let next = steps.find(|entry| {
+            !matches!(entry, Entry::InjectFull(_) | Entry::Layer(_) | Entry::Bytes(_) | Entry::Cut { .. })
+        });
         matches!(next, Some(Entry::Lend { forgotten: true, .. }))
     }
 

@@ -128,7 +128,7 @@ fn everything_a_protocol_can_do_comes_out_as_recorded() {
         }
     }
     // All but InjectFull, what layers do and what is done for them.
-    assert_eq!(kinds.len(), 26, "{kinds:?}");
+    assert_eq!(kinds.len(), 28, "{kinds:?}");
 }
 
 #[test]

@@ -172,6 +172,7 @@ pub(crate) fn run<P: Protocol, L: Layer>(
             _ => {}
         }
         let (mut ready, mut budget) = (Ready::UNKNOWN, Budget::bytes(random.between(100, 5_000)));
+        budget = budget.messages(u32::try_from(random.between(1, 40)).expect("small"));
         loop {
             match turn(&mut live, &mut wire, &mut ready, &mut budget) {
                 Turn::Event(_) => {}

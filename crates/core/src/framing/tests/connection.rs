@@ -42,7 +42,7 @@ where
             }
             Action::Close(report) => outcome.closed = Some(report.reason),
             Action::HalfClose | Action::DisableRead | Action::EnableRead => {}
-            Action::Wait(_) => return,
+            Action::Wait(_) | Action::Again => return,
             action @ (Action::StreamFile(_) | Action::ReadFile(_) | Action::OpenFile(_) | Action::CloseFile(_)) => {
                 panic!("nothing here has to do with files: {action:?}")
             }

@@ -44,6 +44,8 @@ fn all() -> Vec<Entry<'static>> {
         Entry::EnableRead,
         Entry::DisableRead,
         Entry::HalfClose,
+        Entry::Again,
+        Entry::Cut { messages: u32::MAX },
         Entry::Wait { wait: waits, levels, why: Why::INPUT.and(Why::READING_DISABLED) },
         Entry::Wait { wait: Wait::default(), levels: Levels::default(), why: Why::NOTHING },
     ];

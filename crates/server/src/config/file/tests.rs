@@ -59,6 +59,7 @@ fn w5_every_field_can_be_said_in_the_file_and_reads_back() {
         on_panic: OnPanic::Stop,
         events: 99,
         budget_bytes: 1001,
+        budget_messages: 77,
         system_calls: SystemCalls { openat2: false, sendfile: false },
     };
     let mut config = config;
