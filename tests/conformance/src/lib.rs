@@ -48,10 +48,12 @@
 
 pub mod checks;
 mod child;
+mod halt;
 mod hands;
 mod measure;
 mod noise;
 mod on_a_thread;
+mod pace;
 mod peer;
 mod refusing;
 mod session;

@@ -23,7 +23,7 @@ pub trait Runs: 'static {
     const CAN: &'static [Capability] = Capability::ALL;
 
     /// How long a check waits for anything, as in [`Subject::PATIENCE`].
-    const PATIENCE: Duration = Duration::from_secs(20);
+    const PATIENCE: Duration = Duration::from_secs(60);
 
     /// Its sockets.
     type Net: Net<Bound: From<TcpListener>>;

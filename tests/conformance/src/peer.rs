@@ -252,6 +252,12 @@ impl Peer {
             Stream::Unix(_) => None,
         }
     }
+
+    #[track_caller]
+    pub(crate) fn local_port(&self) -> u16 {
+        let Some(Address::Tcp(address)) = self.local_address() else { panic!("only TCP has ports") };
+        address.port()
+    }
 }
 
 impl Read for &Peer {
@@ -416,6 +422,25 @@ pub(crate) fn vanish(mut peer: Peer) {
 /// Makes the coming close a reset, and closes.
 pub(crate) fn reset(mut peer: Peer) {
     peer.will_reset();
+}
+
+/// Writes until the connection has ended, which `is_over` says too; nothing is read. Says whether a
+/// write was told of the end.
+#[track_caller]
+pub(crate) fn flood_to_the_end(stream: &mut Peer, cap: u64, is_over: impl Fn() -> bool) -> bool {
+    stream.set_nonblocking(true);
+    let piece = [0; 16 * 1024];
+    let mut sent = 0;
+    while !is_over() {
+        match stream.write(&piece) {
+            Ok(n) => sent += n as u64,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => thread::sleep(Duration::from_millis(1)),
+            Err(_) => return true,
+        }
+        assert!(sent < cap, "{sent} bytes were taken from a peer that reads nothing");
+    }
+    stream.set_nonblocking(false);
+    false
 }
 
 /// Writes what `fill` gives until nothing more was taken for half a second, `cap`

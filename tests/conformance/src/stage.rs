@@ -4,6 +4,7 @@
 //! the driver is stopped and I4 is checked.
 
 use crate::hands::Hook;
+use crate::measure::ports_with_unread_bytes;
 use crate::peer::{self, Peer};
 use crate::subject::{Options, Running, Scene, Seen, Subject, Testable};
 use drywire_core::{CloseReport, Connection};
@@ -125,6 +126,21 @@ impl<S: Subject, P: Testable> Stage<S, P> {
         let give_up = Instant::now() + S::PATIENCE;
         while !self.scene.look(&mut done) {
             assert!(Instant::now() < give_up, "{}: waited {:?} for: {what}", S::NAME, S::PATIENCE);
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Waits until bytes of these peers, by their ports, stand in the sockets of a server that does
+    /// not read. Looks at nothing else: the server may be stopped in the middle of an accept.
+    #[track_caller]
+    pub(crate) fn wait_for_delivery(&self, ports: &[u16]) {
+        let give_up = Instant::now() + S::PATIENCE;
+        loop {
+            let unread = ports_with_unread_bytes(self.tcp().port());
+            if ports.iter().all(|port| unread.contains(port)) {
+                return;
+            }
+            assert!(Instant::now() < give_up, "the kernel did not deliver within {:?}", S::PATIENCE);
             thread::sleep(Duration::from_millis(1));
         }
     }

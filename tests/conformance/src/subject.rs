@@ -18,7 +18,7 @@ pub trait Subject: 'static {
     const CAN: &'static [Capability];
 
     /// How long a check waits for anything before it fails.
-    const PATIENCE: Duration = Duration::from_secs(20);
+    const PATIENCE: Duration = Duration::from_secs(60);
 
     /// Its peers have to speak TLS to it, as [`wire::Tls`](crate::wire::Tls) does.
     const IS_TLS: bool = false;

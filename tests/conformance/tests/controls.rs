@@ -54,7 +54,7 @@ fn driver_that_reports_an_end_twice_fails_every_check() {
 fn driver_without_a_budget_fails() {
     type Glutton = ByHand<KNOWS_NO_BUDGET>;
     let check = fairness::fault_22_quiet_peers_are_served_beside_one_that_takes_an_endless_stream::<Glutton>;
-    assert_fails(check, "bytes were to come");
+    assert_fails(check, "FAULTS 22");
 }
 
 #[test]

@@ -11,7 +11,6 @@ use drywire_conformance::{On, Subject, checks_of, run, transcript};
 use libtest_mimic::{Arguments, Trial};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
-use std::sync::{PoisonError, RwLock};
 use subject::{MioLoop, SmolTask, TokioTask};
 
 fn main() -> ExitCode {
@@ -25,27 +24,14 @@ fn main() -> ExitCode {
     trials.extend(suite::<On<TokioTask, Tls>>("tokio_tls"));
     trials.extend(suite::<On<SmolTask, Tls>>("smol_tls"));
     trials.extend(flawed::controls());
-    // Those that have to wait for the others wait least at the beginning.
-    trials.sort_by_key(|trial| !trial.name().contains(MEASURES_OTHERS));
     libtest_mimic::run(&arguments, trials).exit_code()
 }
-
-/// In the names of checks that measure what peers are to each other, and want no others beside them.
-const MEASURES_OTHERS: &str = "fault_22";
-
-/// Shared by checks, or had by one of those alone.
-static MACHINE: RwLock<()> = RwLock::new(());
 
 /// As [`drywire_conformance::suite!`] does it.
 fn suite<S: Subject>(driver: &str) -> Vec<Trial> {
     let trial = |name: &str, test: fn(&str, &str)| {
         let (name, path) = (name.to_owned(), format!("drivers::{driver}::{name}"));
         Trial::test(format!("{driver}::{name}"), move || {
-            let _machine = if name.contains(MEASURES_OTHERS) {
-                (Some(MACHINE.write().unwrap_or_else(PoisonError::into_inner)), None)
-            } else {
-                (None, Some(MACHINE.read().unwrap_or_else(PoisonError::into_inner)))
-            };
             test(&name, &path);
             Ok(())
         })

@@ -27,7 +27,7 @@ const SENDS: usize = 1_000_000;
 const SENDS_PER_END: usize = 2 * SENDS / CONNECTIONS;
 /// Every so many are tracked by a receipt.
 const SENDS_PER_RECEIPT: usize = 61;
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Some peers leave in the middle, without a word.
 fn leaves(number: usize) -> bool {

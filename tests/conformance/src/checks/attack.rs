@@ -71,7 +71,7 @@ pub fn i2_memory_under_attack_stays_under_the_budget<S: Subject>() {
     let commons = stage.commons();
     let before = resident_bytes();
     let (stop, address) = (AtomicBool::new(false), stage.tcp());
-    let (mut answers, mut longest, mut most) = (0, Duration::ZERO, before);
+    let (mut answers, mut most) = (0, before);
     thread::scope(|scope| {
         let stop = &stop;
         let _stops = StopOnDrop(stop);
@@ -102,9 +102,7 @@ pub fn i2_memory_under_attack_stays_under_the_budget<S: Subject>() {
         let hurts = || commons.stats().ended.shed > 0 || begun.elapsed() > 2 * S::PATIENCE;
         while begun.elapsed() < ATTACK || !hurts() {
             for peer in &mut honest {
-                let asked = Instant::now();
                 exchange(peer);
-                longest = longest.max(asked.elapsed());
                 answers += 1;
             }
             most = most.max(resident_bytes());
@@ -113,8 +111,8 @@ pub fn i2_memory_under_attack_stays_under_the_budget<S: Subject>() {
     });
     let (counted, stats) = (commons.most_held_bytes(), commons.stats());
     say(&format!(
-        "note: {}: {counted} bytes were counted at most, the process grew by {} KiB, {answers} answers, the \
-         slowest after {longest:.1?}; {} were cut, {} refused, {} too long",
+        "note: {}: {counted} bytes were counted at most, the process grew by {} KiB, {answers} answers; \
+         {} were cut, {} refused, {} too long",
         S::NAME,
         (most - before) >> 10,
         stats.ended.shed,
@@ -172,7 +170,9 @@ pub fn i2_fault_64_flood_of_heavy_commands_stays_under_the_budget<S: Subject>() 
     let deaf: Vec<_> = (0..DEAF).map(|_| stage.known_narrow_peer()).collect();
     let (before, mut most) = (resident_bytes(), 0);
     let (mut refused, begun) = (0_u64, Instant::now());
-    while refused == 0 || begun.elapsed() < FULL {
+    // On a machine that is busy it takes longer to be one.
+    let is_flood = |refused| refused > 0 && commons.most_held_bytes() > BUDGET / 2 || begun.elapsed() > S::PATIENCE;
+    while begun.elapsed() < FULL || !is_flood(refused) {
         for (number, _) in &deaf {
             match stage.scene.send(*number, vec![b'!'; HEAVY]) {
                 Ok(()) => {}

@@ -2,6 +2,7 @@
 //! (row W4, FAULTS 57, 58, 59, 60, 61).
 
 use crate::hands::{Hands, Heard};
+use crate::pace::honest;
 use crate::peer::{Peer, is_over, read_end, read_n, read_reset, send};
 use crate::stage::Stage;
 use crate::subject::{Options, Subject};
@@ -319,30 +320,35 @@ pub fn w4_connection_of_ours_that_never_stood_is_a_notice<S: Subject>() {
 /// The report of a shutdown names who was cut, and nobody else.
 pub fn fault_57_drain_report_names_who_was_cut<S: Subject>() {
     const OWED: u64 = 4 << 20;
-    let options = Options { drain_timeout: Duration::from_millis(1500), ..Options::NARROW };
-    let report = Arc::new(Mutex::new(None));
-    let kept = report.clone();
-    let (mut stage, _) = serve::<S>(options, move |hands, heard| {
-        if matches!(heard, Heard::Stopped) {
-            *kept.lock().expect("nobody panics with it") = hands.drain_report().cloned();
-        }
+    honest(1500, |pace| {
+        pace.rest();
+        let options = Options { drain_timeout: pace.time(1500), ..Options::NARROW };
+        let report = Arc::new(Mutex::new(None));
+        let kept = report.clone();
+        let (mut stage, _) = serve::<S>(options, move |hands, heard| {
+            if matches!(heard, Heard::Stopped) {
+                *kept.lock().expect("nobody panics with it") = hands.drain_report().cloned();
+            }
+        });
+        let (_, mut idle) = stage.known_peer();
+        let (deaf, mut deaf_peer) = stage.known_narrow_peer();
+        still_answers(&mut idle);
+        send(&mut deaf_peer, format!("owe {OWED}\nhello\n").as_bytes());
+        stage.wait("the word behind it", |seen| seen[deaf].events.len() == 1);
+        pace.step();
+        stage.shutdown();
+        assert_eq!(read_end(&mut idle), b"");
+        drop(idle);
+        pace.rest();
+        stage.join();
+        let report = report.lock().expect("nobody panicked with it").take().expect("there was a shutdown");
+        let [cut] = &report.cut[..] else { panic!("{report:?}") };
+        assert_eq!((report.open, report.finished, report.unnamed), (2, 1, 0));
+        assert_eq!(cut.peer, deaf_peer.local_address());
+        Stage::<S, Talk>::assert_counted(cut.sent + cut.unsent, OWED);
+        assert_eq!(cut.reason, "aborted");
+        let counters = stage.report(deaf).counters;
+        assert_eq!((cut.sent, cut.unsent), (counters.sent, counters.unsent));
+        read_reset(&mut deaf_peer);
     });
-    let (_, mut idle) = stage.known_peer();
-    let (deaf, mut deaf_peer) = stage.known_narrow_peer();
-    still_answers(&mut idle);
-    send(&mut deaf_peer, format!("owe {OWED}\nhello\n").as_bytes());
-    stage.wait("the word behind it", |seen| seen[deaf].events.len() == 1);
-    stage.shutdown();
-    assert_eq!(read_end(&mut idle), b"");
-    drop(idle);
-    stage.join();
-    let report = report.lock().expect("nobody panicked with it").take().expect("there was a shutdown");
-    let [cut] = &report.cut[..] else { panic!("{report:?}") };
-    assert_eq!((report.open, report.finished, report.unnamed), (2, 1, 0));
-    assert_eq!(cut.peer, deaf_peer.local_address());
-    Stage::<S, Talk>::assert_counted(cut.sent + cut.unsent, OWED);
-    assert_eq!(cut.reason, "aborted");
-    let counters = stage.report(deaf).counters;
-    assert_eq!((cut.sent, cut.unsent), (counters.sent, counters.unsent));
-    read_reset(&mut deaf_peer);
 }

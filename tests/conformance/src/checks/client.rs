@@ -91,7 +91,6 @@ pub fn e9_client_that_ends_before_it_is_connected_ends_then<S: Subject>() {
         "an end was reported while it connects"
     );
     let (mut stream, _held) = accept_but::<S>(&listener, &others);
-    stream.set_read_timeout(S::PATIENCE / 4);
     assert_same(&read_end(&mut stream), b"");
     drop(stream);
     assert_eq!(stage.report(0).reason, Reason::Finished);

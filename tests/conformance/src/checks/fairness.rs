@@ -1,188 +1,215 @@
 //! One busy peer does not starve the others (row A5, FAULTS 22).
+//!
+//! Counted and not timed: what the busy connection moves on the server's thread between the moment
+//! at which requests stand in the sockets of the others and their answers. Its peer works on that
+//! thread too, so that it is as busy on a machine that has no time for the check.
 
-use super::byte_echo;
+use crate::halt::Halt;
 use crate::peer::{Peer, read_line, send};
 use crate::stage::Stage;
-use crate::subject::{Subject, Testable};
+use crate::subject::Subject;
 use crate::suite::say;
 use drywire_core::{Connection, Context, Protocol, Stop};
-use drywire_protocols::ByteEcho;
 use std::convert::Infallible;
-use std::fmt;
-use std::hint::black_box;
-use std::io::{Read, Write};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::io::Write;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 const QUIET: usize = 99;
-const ROUNDS: usize = 8;
-/// No other round begins after this; a bad driver's would never end.
-const LONG: Duration = Duration::from_secs(2);
+const ROUNDS: usize = 4;
 
-/// Beside somebody who sends and reads as fast as it can.
+/// What the busy connection may move before the others are answered, in bytes: its own turn of a
+/// mebibyte ([`Budget::DEFAULT`](drywire_core::Budget)), and what it has before the poller is asked.
+const FAIR: usize = 4 << 20;
+
+/// Then nothing ends its turn any more, and the busy connection rests, so that the check ends.
+const STARVED: usize = 16 * FAIR;
+
+/// Beside a peer that sends and reads as fast as the server does. The kernel ends its turns: it
+/// opens a window when there is nothing left to read.
 pub fn fault_22_quiet_peers_are_served_beside_one_that_floods_the_echo<S: Subject>() {
-    compare::<S, ByteEcho>(byte_echo, |mut peer, stop| {
-        let mut reader = peer.second();
-        let reading = thread::spawn(move || {
-            let mut slot = vec![0; 256 * 1024];
-            let mut got = 0;
-            while let Ok(n @ 1..) = reader.read(&mut slot) {
-                got += n as u64;
-            }
-            got
-        });
-        thread::spawn(move || {
-            let piece = vec![b'x'; 256 * 1024];
-            while !stop.load(Ordering::Relaxed) {
-                peer.write_all(&piece).expect("the server reads");
-            }
-            peer.cut();
-            reading.join().expect("it only reads")
-        })
-    });
+    beside::<S>(Member::FLOOD);
 }
 
-/// Beside somebody who takes faster than the server makes what it sends: its
-/// connection is never at an end of its work, and only a budget ends its turn.
+/// Beside a peer that takes faster than the server makes what it sends: its connection is never at
+/// an end of its work, and only a budget ends its turn.
 pub fn fault_22_quiet_peers_are_served_beside_one_that_takes_an_endless_stream<S: Subject>() {
-    compare::<S, Fountain>(
-        || Connection::new(Fountain(0)),
-        |mut peer, stop| {
-            send(&mut peer, &[Fountain::OPEN]);
-            thread::spawn(move || {
-                let mut slot = vec![0; 1 << 20];
-                let mut got = 0;
-                while !stop.load(Ordering::Relaxed) {
-                    got += peer.throw_away(&mut slot).expect("the stream is endless") as u64;
-                }
-                got
-            })
-        },
-    );
+    beside::<S>(Member::FOUNTAIN);
 }
 
-/// The byte echo, until one byte asks for bytes without end, which take their time to
-/// be computed.
-struct Fountain(u64);
+/// A line of each quiet peer stands in its socket when a turn of the busy connection begins; all
+/// are answered before that has moved too much.
+#[track_caller]
+fn beside<S: Subject>(kind: u8) {
+    let load = Arc::new(Load::default());
+    let theirs = load.clone();
+    let stage = Stage::<S, Member>::serve(move || Connection::new(Member { load: theirs.clone(), role: Role::Quiet }));
+    let mut quiet: Vec<Peer> = (0..QUIET).map(|_| stage.peer()).collect();
+    let ports: Vec<u16> = quiet.iter().map(Peer::local_port).collect();
+    let mut busy = stage.peer();
+    let _rests = RestOnDrop(&load);
+    load.halt.arm();
+    send(&mut busy, &[kind]);
+    busy.set_nonblocking(true);
+    load.lock().peer = Some(busy);
+    let mut most = 0;
+    for round in 0..ROUNDS {
+        let stopped = load.halt.stopped::<S>();
+        for (n, peer) in quiet.iter_mut().enumerate() {
+            send(peer, line(round, n).as_bytes());
+        }
+        stage.wait_for_delivery(&ports);
+        load.begin();
+        drop(stopped);
+        for (n, peer) in quiet.iter_mut().enumerate() {
+            assert_eq!(read_line(peer), line(round, n), "I5");
+        }
+        most = most.max(load.lock().most);
+        assert!(most <= FAIR, "FAULTS 22: the busy peer moved {most} bytes before a line of another was answered");
+    }
+    say(&format!("note: {}: {} KiB of the busy peer's go before the others' lines at most", S::NAME, most >> 10));
+}
 
-impl Fountain {
-    const OPEN: u8 = b'!';
+fn line(round: usize, n: usize) -> String {
+    format!("round {round} of quiet peer {n}\n")
+}
+
+/// What the check and the server's thread know of each other.
+#[derive(Default)]
+struct Load {
+    /// Passed in each step of the busy connection.
+    halt: Halt,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// The busy one.
+    peer: Option<Peer>,
+    slot: Vec<u8>,
+    /// What the busy connection has moved since the requests came.
+    moved: usize,
+    /// What it had moved when the last of them was answered.
+    most: usize,
+    answered: usize,
+    rests: bool,
+}
+
+impl Load {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The requests have come.
+    fn begin(&self) {
+        let mut state = self.lock();
+        (state.moved, state.answered) = (0, 0);
+    }
+
+    /// A quiet peer's line was handled. What the busy connection does behind the last one is the
+    /// beginning of a turn.
+    fn answered(&self) {
+        let mut state = self.lock();
+        state.most = state.most.max(state.moved);
+        state.answered += 1;
+        if state.answered == QUIET && !state.rests {
+            self.halt.arm();
+        }
+    }
+
+    /// A step of the busy connection begins: its peer has taken all there was, and has sent more.
+    fn step(&self, sends: bool) {
+        self.halt.pass();
+        let State { peer: Some(peer), slot, rests: false, .. } = &mut *self.lock() else { return };
+        slot.resize(Member::PIECE, b'x');
+        while peer.throw_away(slot).is_ok_and(|n| n > 0) {}
+        if sends {
+            // Until the kernel takes no more.
+            while peer.write(slot).is_ok_and(|n| n == slot.len()) {}
+        }
+    }
+
+    /// It has moved so much; says whether it goes on.
+    fn moved(&self, bytes: usize) -> bool {
+        let mut state = self.lock();
+        state.moved += bytes;
+        state.rests |= state.moved > STARVED;
+        !state.rests
+    }
+}
+
+/// The check is over, however it ended.
+struct RestOnDrop<'a>(&'a Load);
+
+impl Drop for RestOnDrop<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.rests = true;
+        state.peer = None;
+        self.0.halt.open();
+    }
+}
+
+/// The byte echo, until one byte makes its connection a busy one.
+struct Member {
+    load: Arc<Load>,
+    role: Role,
+}
+
+enum Role {
+    Quiet,
+    /// It echoes what never ends.
+    Flood,
+    /// It says what never ends.
+    Fountain,
+}
+
+impl Member {
+    const FLOOD: u8 = b'%';
+    const FOUNTAIN: u8 = b'!';
     const PIECE: usize = 64 * 1024;
-    /// As much work as makes some hundred mebibytes a second.
-    const WORK: usize = 200;
 }
 
-impl Protocol for Fountain {
+impl Protocol for Member {
     type Event = Infallible;
     type Command = Infallible;
     type Error = Infallible;
 
     fn consume(&mut self, input: &[u8], cx: &mut Context<'_, Self>) -> Result<usize, Stop<Infallible>> {
-        if input[0] == Fountain::OPEN {
-            cx.request_room(Some(Fountain::PIECE));
-            return Ok(1);
+        match self.role {
+            Role::Quiet if input[0] == Member::FLOOD => {
+                self.role = Role::Flood;
+                self.load.step(true);
+                Ok(1)
+            }
+            Role::Quiet if input[0] == Member::FOUNTAIN => {
+                self.role = Role::Fountain;
+                cx.request_room(Some(Member::PIECE));
+                Ok(1)
+            }
+            Role::Quiet => {
+                let Some(end) = input.iter().position(|byte| *byte == b'\n') else { return Ok(0) };
+                cx.write(&input[..=end])?;
+                self.load.answered();
+                Ok(end + 1)
+            }
+            Role::Flood => {
+                self.load.step(true);
+                let n = input.len().min(cx.available().max(1));
+                cx.write(&input[..n])?;
+                // In and out.
+                self.load.moved(2 * n);
+                Ok(n)
+            }
+            Role::Fountain => Ok(input.len()),
         }
-        cx.write(input)?;
-        Ok(input.len())
     }
 
     fn room(&mut self, cx: &mut Context<'_, Self>) -> Result<(), Stop<Infallible>> {
-        let mut piece = [0; Fountain::PIECE];
-        for n in 0..Fountain::WORK {
-            // The machine's own way to fill memory: as fast without optimizations.
-            piece.fill(n as u8);
-            black_box(&mut piece);
+        self.load.step(false);
+        cx.write(&[b'x'; Member::PIECE])?;
+        if self.load.moved(Member::PIECE) {
+            cx.request_room(Some(Member::PIECE));
         }
-        cx.write(&piece)?;
-        self.0 += Fountain::PIECE as u64;
-        cx.request_room(Some(Fountain::PIECE));
         Ok(())
     }
-}
-
-/// How often it is measured: other programs use this machine too, and what one of them
-/// took is not the driver's. A driver whose turns are too long is as slow every time.
-const ATTEMPTS: usize = 3;
-
-/// A line of each quiet peer in turn, first alone, then beside `busy`, which moves
-/// bytes until it is told to stop and says how many. A starved peer would wait for as
-/// long as that lasts.
-#[track_caller]
-fn compare<S: Subject, P: Testable>(
-    make: fn() -> Connection<P>,
-    busy: impl Fn(Peer, Arc<AtomicBool>) -> JoinHandle<u64>,
-) {
-    let stage = Stage::<S, P>::serve(make);
-    let mut quiet: Vec<Peer> = (0..QUIET).map(|_| stage.peer()).collect();
-    let (mut told, mut loaded) = (String::new(), false);
-    for attempt in 1..=ATTEMPTS {
-        let alone = ping_pong(&mut quiet);
-        let stop = Arc::new(AtomicBool::new(false));
-        let moving = busy(stage.peer(), stop.clone());
-        thread::sleep(Duration::from_millis(50));
-        let begun = Instant::now();
-        let beside = ping_pong(&mut quiet);
-        let lasted = begun.elapsed();
-        stop.store(true, Ordering::Relaxed);
-        let moved = moving.join().expect("the server serves it") >> 20;
-        stage.wait_for_ends(attempt);
-        told = format!("a ping-pong takes {alone} alone, and {beside} beside {moved} MiB in {lasted:.1?}");
-        say(&format!("note: {}: {told}", S::NAME));
-        // A peer that got nothing itself is no load, which is not the driver's fault on
-        // a machine that is busy enough.
-        loaded |= moved > 0;
-        if moved > 0 && beside.is_fair(&alone) {
-            return;
-        }
-    }
-    if !loaded {
-        return say(&format!("note: {}: nothing was shown, this machine is too busy", S::NAME));
-    }
-    panic!("FAULTS 22: {told}, and no better {ATTEMPTS} times");
-}
-
-struct Latency {
-    median: Duration,
-    mean: Duration,
-    /// The 99th percentile.
-    high: Duration,
-}
-
-impl Latency {
-    /// The turn of the busy one is in between, and that is all. Measured on two cores:
-    /// drywire's own drivers have a mean of 1 to 3 ms and 2 to 20 ms at the 99th
-    /// percentile, the latter with a loop that spins on each core; with a budget
-    /// sixteen times as large it is 30 ms and 50 ms. Alone it is 40 µs.
-    fn is_fair(&self, alone: &Latency) -> bool {
-        self.mean < (150 * alone.median).max(Duration::from_millis(5))
-            && self.high < (400 * alone.median).max(Duration::from_millis(25))
-    }
-}
-
-impl fmt::Display for Latency {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Latency { median, mean, high } = self;
-        write!(f, "{median:.0?} (mean {mean:.0?}, 99th percentile {high:.0?})")
-    }
-}
-
-/// Everybody's turn comes in every round, or a read times out.
-#[track_caller]
-fn ping_pong(peers: &mut [Peer]) -> Latency {
-    let mut times = Vec::new();
-    let begun = Instant::now();
-    for round in (0..ROUNDS).take_while(|round| *round == 0 || begun.elapsed() < LONG) {
-        for (n, peer) in peers.iter_mut().enumerate() {
-            let line = format!("round {round} of quiet peer {n}\n");
-            let start = Instant::now();
-            send(peer, line.as_bytes());
-            assert_eq!(read_line(peer), line, "I5");
-            times.push(start.elapsed());
-        }
-    }
-    times.sort_unstable();
-    let mean = times.iter().sum::<Duration>() / times.len() as u32;
-    Latency { median: times[times.len() / 2], mean, high: times[times.len() * 99 / 100] }
 }

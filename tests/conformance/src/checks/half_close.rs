@@ -67,7 +67,6 @@ pub fn e7_our_end_comes_though_the_peer_keeps_its_own_direction_open<S: Subject>
     let stage = Stage::<S, LineEcho>::serve(move || Connection::new(LineEcho).with_limits(limits));
     for text in [&b"quit\n"[..], b"hello\nquit\n"] {
         let (number, mut peer) = stage.known_peer();
-        peer.set_read_timeout(S::PATIENCE / 4);
         send(&mut peer, text);
         assert_same(&read_end(&mut peer), text);
         assert!(stage.scene.look(|seen| seen[number].reports.is_empty()), "its own end is still to come");

@@ -46,7 +46,12 @@ pub fn i6_twenty_thousand_short_connections_leave_nothing_behind<S: Subject>() {
     // What a driver grows to once, it has by then.
     assert!(later < 512 << 10, "I6: {later} bytes more in the second half of {count} connections");
     drop(stage);
-    assert_eq!(threads(), threads_before, "I6: threads are left of a driver that has ended");
+    // The kernel counts a thread for a moment after it was joined.
+    let give_up = Instant::now() + S::PATIENCE;
+    while threads() > threads_before {
+        assert!(Instant::now() < give_up, "I6: threads are left of a driver that has ended");
+        thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// A handshake is worth ten connections without one.

@@ -127,14 +127,18 @@ fn woken<R: Runs>(listeners: Vec<Vec<Listener>>, address: Address) -> f64 {
     let (tell, told) = mpsc::channel();
     let thread = thread::spawn(move || R::count(listeners, &theirs, |workers| tell.send(workers).unwrap()));
     let workers: Workers<Command> = told.recv().unwrap();
+    // Those that were woken about it are back.
+    let settle = || {
+        thread::sleep(Duration::from_millis(10));
+        until("the workers sleep", || R::is_counted(&seen));
+    };
     let mut woken = 0;
     for n in 1..=CONNECTIONS {
-        // Whoever was woken about the one before is back by now.
-        thread::sleep(Duration::from_millis(10));
+        settle();
         let before = R::woken(&seen);
         drop(TcpStream::connect(address).unwrap());
         until("it has come and gone", || sum(&seen.closed) == n);
-        thread::sleep(Duration::from_millis(10));
+        settle();
         let after = R::woken(&seen);
         woken += before.iter().zip(after).filter(|(before, after)| *before != after).count();
     }

@@ -13,7 +13,7 @@ use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) const WORKERS: usize = 4;
 
 /// What the workers' applications have seen, worker by worker.
@@ -88,6 +88,11 @@ pub(crate) trait Runs {
     fn woken(seen: &Seen) -> [usize; WORKERS] {
         counts(&seen.woken)
     }
+
+    /// What was woken is counted: not while a thread that was woken waits for a processor.
+    fn is_counted(_: &Seen) -> bool {
+        true
+    }
 }
 
 pub(crate) type Command = Infallible;
@@ -128,6 +133,14 @@ impl Runs for Mio {
             let status = std::fs::read_to_string(status).unwrap_or_default();
             let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
             line.map_or(0, |n| n.trim().parse().unwrap())
+        })
+    }
+
+    /// It counts when the thread sleeps again.
+    fn is_counted(seen: &Seen) -> bool {
+        seen.thread.iter().all(|thread| {
+            let stat = std::fs::read_to_string(format!("/proc/self/task/{}/stat", thread.load(Relaxed)));
+            stat.unwrap_or_default().rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('S'))
         })
     }
 }
