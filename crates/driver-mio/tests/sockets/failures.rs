@@ -161,7 +161,7 @@ isolated!(fault_83_churn_of_short_connections_leaves_nothing_behind, {
         }
     }
     let mut open = descriptors();
-    for _ in 0..500 {
+    for _ in 0..6000 {
         if open == baseline {
             break;
         }

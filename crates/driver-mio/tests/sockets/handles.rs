@@ -37,10 +37,9 @@ fn b2_connection_is_removed_from_another_thread() {
     let (server, handles, reasons) = serve(Config::default());
     let mut peer = server.connect();
     let handle = handles.recv_timeout(PATIENCE).unwrap();
-    let start = Instant::now();
+    // It has no deadline of its own: one that is not woken sleeps for ever.
     handle.abort();
     read_reset(&mut peer);
-    assert!(start.elapsed() < Duration::from_secs(2), "{:?}: it was not woken", start.elapsed());
     assert_eq!(reasons.recv_timeout(PATIENCE).unwrap(), Reason::Aborted);
     assert_eq!(handle.send(b"late".to_vec()), Err(SendError::Closed(b"late".to_vec())), "FAULTS 63");
     handle.abort();
@@ -165,16 +164,12 @@ fn handles_are_heard_while_connections_come_and_go() {
             while handles.try_recv().is_ok() {}
         }
     });
-    let mut slowest = Duration::ZERO;
     for n in 0..3000 {
-        let start = Instant::now();
         handle.send(format!("{n}\n").into_bytes()).unwrap();
         assert_eq!(read_line(&mut peer), format!("{n}\n"));
-        slowest = slowest.max(start.elapsed());
     }
     stop.send(()).unwrap();
     churn.join().unwrap();
-    assert!(slowest < Duration::from_secs(5), "a wake-up was lost for {slowest:?}");
 }
 
 #[test]
@@ -241,20 +236,29 @@ fn commands_wait_for_room_and_none_is_lost() {
     let _ = connect(address).write_all(b"the driver still listens\n");
 }
 
-/// Commands of 64 KiB, until one is refused; the peer reads none of it yet.
-fn until_full(handle: &Handle<Vec<u8>>) -> Vec<Receipt> {
-    let (mut receipts, mut last) = (Vec::new(), Instant::now());
-    while last.elapsed() < Duration::from_millis(300) {
-        match handle.send_tracked(vec![b'x'; 64 * 1024]) {
-            Ok(receipt) => {
-                receipts.push(receipt);
-                last = Instant::now();
+/// Commands of 64 KiB, until one is refused for good: nothing has changed when another connection of
+/// that worker was served several times. The peer reads none of it yet.
+fn until_full(handle: &Handle<Vec<u8>>, (other, peer): (&Handle<Vec<u8>>, &mut TcpStream)) -> Vec<Receipt> {
+    let (mut receipts, mut unchanged) = (Vec::new(), 0);
+    while unchanged < 5 {
+        let before = (receipts.len(), written(&receipts));
+        loop {
+            match handle.send_tracked(vec![b'x'; 64 * 1024]) {
+                Ok(receipt) => receipts.push(receipt),
+                Err(SendError::Full(_)) => break,
+                Err(refused) => panic!("{refused:?}"),
             }
-            Err(SendError::Full(_)) => thread::sleep(Duration::from_millis(1)),
-            Err(refused) => panic!("{refused:?}"),
         }
+        other.send(b"a turn\n".to_vec()).unwrap();
+        assert_eq!(read_line(peer), "a turn\n");
+        thread::sleep(Duration::from_millis(20));
+        unchanged = if (receipts.len(), written(&receipts)) == before { unchanged + 1 } else { 0 };
     }
     receipts
+}
+
+fn written(receipts: &[Receipt]) -> usize {
+    receipts.iter().filter(|receipt| receipt.try_get().is_some()).count()
 }
 
 #[test]
@@ -262,8 +266,9 @@ fn w2_receipt_says_written_when_the_transport_has_taken_it_and_not_before() {
     let (server, handles, _) = serve(Config::default());
     let mut peer = server.connect();
     let handle = handles.recv_timeout(PATIENCE).unwrap();
-    let receipts = until_full(&handle);
-    let written = receipts.iter().filter(|receipt| receipt.try_get().is_some()).count();
+    let (mut other, other_handle) = (server.connect(), handles.recv_timeout(PATIENCE).unwrap());
+    let receipts = until_full(&handle, (&other_handle, &mut other));
+    let written = written(&receipts);
     assert!(written > 0, "the first ones fit into the sockets");
     assert!(receipts.len() - written >= 64, "{written} of {}: the rest waits for its peer", receipts.len());
     assert!(receipts[..written].iter().all(|receipt| receipt.try_get() == Some(Outcome::Written)), "in order");
@@ -273,7 +278,7 @@ fn w2_receipt_says_written_when_the_transport_has_taken_it_and_not_before() {
     // What was handled together was offered together: of the last of it the sockets took a part.
     assert!(owed >= 1, "{owed} are handled, and not taken yet");
     assert!(seen.waiting_commands > 0 && seen.held_bytes > 0, "{seen:?}");
-    assert!(seen.age >= seen.quiet && seen.quiet >= Duration::from_millis(200), "{seen:?}");
+    assert!(seen.age >= seen.quiet && seen.quiet >= Duration::from_millis(60), "{seen:?}");
 
     let all = receipts.len() * 64 * 1024;
     let reading = thread::spawn(move || {
@@ -294,7 +299,8 @@ fn fault_66_every_receipt_is_completed_when_the_connection_is_cut() {
     let peer = server.connect();
     let handle = handles.recv_timeout(PATIENCE).unwrap();
     handle.set_tag(9);
-    let receipts = until_full(&handle);
+    let (mut other, other_handle) = (server.connect(), handles.recv_timeout(PATIENCE).unwrap());
+    let receipts = until_full(&handle, (&other_handle, &mut other));
     handle.abort();
     assert_eq!(reasons.recv_timeout(PATIENCE).unwrap(), Reason::Aborted);
     let outcomes: Vec<_> = receipts.iter().map(|receipt| receipt.wait(PATIENCE).expect("completed")).collect();

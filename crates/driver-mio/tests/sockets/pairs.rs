@@ -14,7 +14,7 @@ use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 fn start<P: Protocol<Error: Display>>(
     stream: Stream,
@@ -93,9 +93,8 @@ isolated!(shared_outputs_that_are_full_do_not_block_the_driver, {
         drop(to);
         let stream = Stream::pair(owned(input), shared(&output)).unwrap();
         let (mut driver, mut app) = start(stream, Connection::new(Dialog::new()), crate::files::config(dir.path()));
-        let begin = Instant::now();
+        // A round that waits for the reader waits for ever.
         pump_for(&mut driver, &mut app, Duration::from_millis(100));
-        assert!(begin.elapsed() < Duration::from_secs(5), "a round waited for the reader");
         assert_eq!(driver.open_files(), 1, "nobody has read yet");
         let reading = thread::spawn(move || read_n(&mut from, 11 + (1 << 20) + 3));
         pump(&mut driver, &mut app, "the end", |_, app| !app.closed.is_empty());
@@ -130,11 +129,9 @@ fn owned_socket_twice_ends_its_direction_though_the_input_is_still_open() {
     theirs.write_all(b"quit\n").unwrap();
     // The peer waits for our end before it ends; without it both would wait.
     let reading = thread::spawn(move || read_end(&mut theirs));
-    let limits = Limits { linger_ms: 60_000, ..Limits::DEFAULT };
+    let limits = Limits { linger_ms: 4 * PATIENCE.as_millis() as u32, ..Limits::DEFAULT };
     let stream = Stream::pair(owned(ours.try_clone().unwrap()), owned(ours)).unwrap();
-    let start = Instant::now();
     assert_eq!(run(stream, Connection::new(LineEcho).with_limits(limits)), Reason::Finished);
-    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
     assert_eq!(reading.join().unwrap(), b"quit\n");
 }
 
