@@ -1,12 +1,13 @@
 //! `drywire serve`: what it prints, what it serves, what goes wrong at the start.
 
-use crate::support::{Program, Server, assert_same, bounded, drywire, noise, read_to_end, until};
+use crate::support::{Program, Server, assert_same, bounded, drywire, in_time, noise, read_to_end, until};
 use rustix::process::Signal;
 use std::fs;
 use std::io::Write;
 use std::net::{Shutdown, TcpListener};
 use std::os::unix::net::UnixStream;
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 #[test]
 fn address_is_the_first_line_on_stdout_and_the_only_one() {
@@ -130,13 +131,22 @@ fn e10_root_that_is_no_directory_is_named_with_the_way_out() {
 
 #[test]
 fn fault_6_idle_timeout_closes_a_silent_connection_and_no_other() {
-    let server = Server::start(&["line-echo", "--idle-timeout", "300ms"]);
-    let mut silent = server.connect();
-    silent.write_all(b"hello\n").unwrap();
-    assert_eq!(read_to_end(&silent), b"hello\nerror: nothing moved for 300 ms\n");
+    in_time(|times| {
+        let idle = times * 300;
+        let server = Server::start(&["line-echo", "--idle-timeout", &format!("{idle}ms")]);
+        let start = Instant::now();
+        let mut silent = server.connect();
+        let _ = silent.write_all(b"hello\n");
+        if start.elapsed() >= Duration::from_millis(idle.into()) {
+            return false;
+        }
+        let said = String::from_utf8(read_to_end(&silent)).unwrap();
+        assert_eq!(said, format!("hello\nerror: nothing moved for {idle} ms\n"));
+        true
+    });
     let patient = Server::start(&["line-echo", "--idle-timeout", "none"]);
     let mut peer = patient.connect();
-    std::thread::sleep(std::time::Duration::from_millis(400));
+    std::thread::sleep(Duration::from_millis(400));
     peer.write_all(b"quit\n").unwrap();
     assert_eq!(read_to_end(&peer), b"quit\n");
 }

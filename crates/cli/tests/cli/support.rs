@@ -239,6 +239,13 @@ pub(crate) fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     }
 }
 
+/// Repeats an attempt with times that are so many times as long while it says that the test itself
+/// was too late for its deadlines, and shows nothing.
+#[track_caller]
+pub(crate) fn in_time(mut attempt: impl FnMut(u32) -> bool) {
+    assert!([1, 4, 16].into_iter().any(&mut attempt), "the machine stands still for seconds");
+}
+
 /// Makes a call that might block for ever.
 #[track_caller]
 pub(crate) fn bounded<T: Send + 'static>(what: &str, call: impl FnOnce() -> T + Send + 'static) -> T {

@@ -11,7 +11,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 /// No test waits longer than this for anything.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Lets everybody in, and keeps what it is told.
 pub(crate) struct Recorder<P: Protocol> {
@@ -65,7 +65,7 @@ pub(crate) async fn pump<P, R>(
     assert!(within(PATIENCE, rounds).await.is_some(), "waited {PATIENCE:?} for: {what}");
 }
 
-/// Rounds for this long, however many that are.
+/// Rounds for this long, however many that are; says how many.
 pub(crate) async fn pump_for<P, R>(driver: &mut Driver<P, (), R>, recorder: &mut Recorder<P>, time: Duration) -> usize
 where
     P: Protocol<Error: fmt::Display>,
@@ -94,6 +94,17 @@ pub(crate) async fn within<F: Future>(time: Duration, future: F) -> Option<F::Ou
         (Poll::Pending, Poll::Pending) => Poll::Pending,
     })
     .await
+}
+
+/// Polls the future until `done`, and drops it then. It does not end before.
+pub(crate) async fn until<F: Future>(what: &str, mut done: impl FnMut() -> bool, future: F) {
+    let mut future = pin!(future);
+    let polled = async {
+        while !done() {
+            assert!(within(Duration::from_millis(5), future.as_mut()).await.is_none(), "it ended before: {what}");
+        }
+    };
+    assert!(within(PATIENCE, polled).await.is_some(), "waited {PATIENCE:?} for: {what}");
 }
 
 /// The future's output, if it needs no more than `polls`; the future is dropped

@@ -88,10 +88,19 @@ fn runtime_that_ends_closes_and_reports_its_connections() {
             let mut last = Last(tell);
             let _ = drive(ours, Connection::new(LineEcho), Config::default(), &mut last).await;
         });
-        runtime.block_on(async { tokio::time::sleep(Duration::from_millis(50)).await });
+        // It runs when it answers.
+        let mut peer = peer;
+        let answer = thread::spawn(move || {
+            peer.write_all(b"hello\n").unwrap();
+            peer.read_exact(&mut [0; 6]).unwrap();
+            peer
+        });
+        while !answer.is_finished() {
+            runtime.block_on(async { tokio::time::sleep(Duration::from_millis(1)).await });
+        }
+        let mut peer = answer.join().unwrap();
         drop(runtime);
         told.recv_timeout(PATIENCE).expect("a report");
-        let mut peer = peer;
         assert_eq!(peer.read(&mut [0]).expect("a clean end"), 0);
     }
 }
@@ -134,11 +143,9 @@ fn current_thread_runtime_serves_while_its_thread_does_other_things_in_between()
         (address, task)
     });
     let talker = thread::spawn(move || talk(address));
-    for _ in 0..1000 {
+    // Its reads have a timeout of their own.
+    while !talker.is_finished() {
         runtime.block_on(async { tokio::time::sleep(Duration::from_millis(1)).await });
-        if talker.is_finished() {
-            break;
-        }
     }
     talker.join().unwrap();
     task.abort();
