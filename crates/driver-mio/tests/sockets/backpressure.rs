@@ -178,7 +178,7 @@ fn fault_9_waiting_for_a_slow_reader_that_has_ended_costs_no_processor_time() {
     // The reader takes a little every now and then: that is something to do, and then there is nothing.
     for _ in 0..20 {
         got.extend(read_n(&mut peer, 256 * 1024));
-        let is_quiet = (0..200).any(|_| pump_for(&mut driver, &mut app, Duration::from_millis(5)) == 0);
+        let is_quiet = (0..500).any(|_| pump_for(&mut driver, &mut app, Duration::from_millis(5)) == 0);
         assert!(is_quiet, "I3: it does not wait");
     }
     assert_eq!(driver.len(), 1, "still owed");

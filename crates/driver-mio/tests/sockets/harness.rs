@@ -120,6 +120,18 @@ where
     }
 }
 
+/// Rounds until none finds anything for a while: what the kernel has to say about the past may come
+/// late. A loop that does not sleep never falls quiet.
+#[track_caller]
+pub(crate) fn assert_falls_quiet<P, A>(driver: &mut Driver<P>, application: &mut A)
+where
+    P: Protocol<Error: fmt::Display>,
+    A: Application<Mio, P>,
+{
+    let is_quiet = (0..50).any(|_| pump_for(driver, application, Duration::from_millis(100)) == 0);
+    assert!(is_quiet, "I3: nobody can do anything, and yet the poller has something to say");
+}
+
 #[track_caller]
 pub(crate) fn round<P, A>(driver: &mut Driver<P>, application: &mut A, timeout: Duration)
 where

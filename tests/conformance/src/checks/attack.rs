@@ -19,7 +19,7 @@ pub const BUDGET: usize = 16 << 20;
 /// Attackers of each kind.
 /// So many of each kind; fewer under TLS, where each costs this process two handshakes and two sessions.
 const fn each<S: Subject>() -> usize {
-    if S::IS_TLS { 100 } else { 500 }
+    if S::IS_TLS { 100 } else { 200 }
 }
 const HONEST: usize = 5;
 /// How long it lasts at least.
