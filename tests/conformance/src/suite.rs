@@ -86,7 +86,7 @@ pub fn run<S: Subject>(name: &str, path: &str) {
     let _seed = SeedOfFailure(check.name);
     match check.process {
         Process::Shared => (check.run)(),
-        Process::Alone => child::alone(path, 6 * S::PATIENCE, check.run),
+        Process::Alone => child::alone(path, 15 * S::PATIENCE, check.run),
     }
 }
 
