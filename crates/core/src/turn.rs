@@ -18,9 +18,9 @@ use crate::protocol::Protocol;
 /// keeps turns short.
 pub trait Transport {
     /// A read that does not fill its slot has emptied the transport, so the read
-    /// that would only say so is saved. True for stream sockets on epoll while no
-    /// hang-up was signalled (see [`Ready::hang_up`]); not for poll(2), pipes or
-    /// terminals.
+    /// that would only say so is saved. Asked after each read. True for stream sockets
+    /// on epoll while neither a hang-up nor urgent data was signalled (see
+    /// [`Ready::hang_up`], [`Ready::urgent`]); not for poll(2), pipes or terminals.
     fn short_read_exhausts(&self) -> bool;
 
     /// Reads into `slot`, which is not empty. 0 is the end of input.
@@ -91,11 +91,15 @@ pub struct Ready {
     pub read: bool,
     /// The poller signalled a hang-up: a short read does not mean "nothing left".
     pub hang_up: bool,
+    /// The poller signalled urgent data: a read stops in front of its mark though there is
+    /// more behind it. Cleared by the read that would block. Source: RFC 9293 §3.8.5; what
+    /// stops where is the system's.
+    pub urgent: bool,
 }
 
 impl Ready {
     /// Nothing is known, so everything is tried once.
-    pub const UNKNOWN: Ready = Ready { read: true, hang_up: false };
+    pub const UNKNOWN: Ready = Ready { read: true, hang_up: false, urgent: false };
 }
 
 /// How much one connection may move, and how many messages it may consume, before others
@@ -276,11 +280,11 @@ fn read<P: Protocol, L: Layer, T: Transport>(
     match read {
         Read::Bytes { n, filled } => {
             budget.spend(n);
-            ready.read = filled || ready.hang_up || !transport.short_read_exhausts();
+            ready.read = filled || ready.hang_up || ready.urgent || !transport.short_read_exhausts();
             planted!(EdgeLost: ready.read &= !filled);
-            planted!(HangUpForgotten: ready.read = filled || !transport.short_read_exhausts());
+            planted!(HangUpForgotten: ready.read = filled || ready.urgent || !transport.short_read_exhausts());
         }
-        Read::WouldBlock | Read::End | Read::Failed => ready.read = false,
+        Read::WouldBlock | Read::End | Read::Failed => (ready.read, ready.urgent) = (false, false),
         Read::NotWanted => {}
     }
     read

@@ -19,6 +19,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 /// they would block, which is also what arms the descriptor again.
 pub(crate) const POLL2: bool = cfg!(mio_unsupported_force_poll_poll);
 
+/// Both directions of a socket, and word of urgent data where an edge brings it (`EPOLLPRI`):
+/// a read stops in front of it, and with no such word a short read proves nothing.
+#[cfg(all(any(target_os = "linux", target_os = "android"), not(mio_unsupported_force_poll_poll)))]
+const SOCKET: Interest = Interest::READABLE.add(Interest::WRITABLE).add(Interest::PRIORITY);
+#[cfg(not(all(any(target_os = "linux", target_os = "android"), not(mio_unsupported_force_poll_poll))))]
+const SOCKET: Interest = Interest::READABLE.add(Interest::WRITABLE);
+
 /// A pipe that says "writable" takes this much without blocking (POSIX `PIPE_BUF`).
 const PIPE_BUF: usize = 4096;
 
@@ -135,10 +142,9 @@ impl Stream {
     }
 
     pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
-        let both = Interest::READABLE | Interest::WRITABLE;
         match &mut self.kind {
-            Kind::Tcp(stream) => registry.register(stream, token, both),
-            Kind::Unix(stream) => registry.register(stream, token, both),
+            Kind::Tcp(stream) => registry.register(stream, token, SOCKET),
+            Kind::Unix(stream) => registry.register(stream, token, SOCKET),
             Kind::Pair(pair) => {
                 if let Some(side) = &mut pair.input {
                     side.register(registry, token, Interest::READABLE)?;
@@ -197,7 +203,7 @@ impl Stream {
     /// See [`drywire_core::Transport::short_read_exhausts`].
     pub(crate) fn short_read_exhausts(&self) -> bool {
         match self.kind {
-            Kind::Tcp(_) | Kind::Unix(_) => !POLL2,
+            Kind::Tcp(_) | Kind::Unix(_) => SOCKET.is_priority(),
             Kind::Pair(_) => false,
         }
     }

@@ -28,6 +28,9 @@
 //! once, ends (with a reset when something is still owed), and is reported to
 //! [`Application::closed`]. While a panic unwinds they are closed only.
 //!
+//! A read stops in front of urgent data (`MSG_OOB`); tokio tells of it on Linux, and each mark costs one
+//! system call more. On other systems each read that does not fill its slot is followed by another.
+//!
 //! Runs on a current-thread runtime and on a multi-thread one; both need their I/O and
 //! time drivers (`enable_all`). One worker is one task, and moves between threads as
 //! tasks do; to use more cores, run several.

@@ -10,9 +10,34 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tokio::io::Interest;
-use tokio::net::UnixStream;
+use tokio::io::unix::AsyncFd;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, Sleep, sleep_until};
+
+/// Word of urgent data, in front of which a read stops (`EPOLLPRI`). kqueue has no such word.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const URGENT: Option<Interest> = Some(Interest::PRIORITY);
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+const URGENT: Option<Interest> = None;
+
+/// A read that would block takes back both: that there is input, and that there is urgent data.
+/// Each only if nothing has come since, so the second is asked for around the first. tokio takes
+/// one interest at a time.
+fn read_to_mark<T>(io: &AsyncFd<OwnedFd>, call: impl FnOnce(BorrowedFd<'_>) -> io::Result<T>) -> io::Result<T> {
+    let mut result = None;
+    let read = |_: &OwnedFd| {
+        let tried = result.insert(io.try_io(Interest::READABLE, |fd| call(fd.as_fd())));
+        match tried {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(io::ErrorKind::WouldBlock.into()),
+            Ok(_) | Err(_) => Ok(()),
+        }
+    };
+    let _ = match URGENT {
+        Some(urgent) => io.try_io(urgent, read),
+        None => read(io.get_ref()),
+    };
+    result.unwrap_or_else(|| Err(io::ErrorKind::WouldBlock.into()))
+}
 
 /// The runtime a driver runs on.
 ///
@@ -29,9 +54,7 @@ pub struct Tokio {
 
 impl Reactor for Tokio {
     type Open = Stream;
-    // The one type of tokio's that takes a descriptor of any kind in safe Rust. Nothing
-    // but readiness is asked of it; the calls are made on the descriptor.
-    type Io = UnixStream;
+    type Io = AsyncFd<OwnedFd>;
 
     fn current() -> io::Result<Tokio> {
         let runtime = Handle::try_current().map_err(io::Error::other)?;
@@ -47,22 +70,28 @@ impl Reactor for Tokio {
         Some(Arc::new(move || Time::ZERO + epoch.elapsed()))
     }
 
-    fn register(&self, fd: OwnedFd) -> io::Result<UnixStream> {
+    fn register(&self, fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
         let _inside = self.runtime.enter();
-        UnixStream::from_std(fd.into())
+        // For a type that may lie about its descriptor there is an unsafe call to take its place;
+        // an `OwnedFd` does not. Every other type of tokio's leaves urgent data out.
+        #[allow(deprecated, reason = "sound for an `OwnedFd`, and the only way in safe Rust")]
+        {
+            let both = Interest::READABLE | Interest::WRITABLE;
+            AsyncFd::with_interest(fd, URGENT.map_or(both, |urgent| both | urgent))
+        }
     }
 
-    fn release(&self, io: UnixStream) -> io::Result<OwnedFd> {
-        Ok(io.into_std()?.into())
+    fn release(&self, io: AsyncFd<OwnedFd>) -> io::Result<OwnedFd> {
+        Ok(io.into_inner())
     }
 
-    fn poll_ready(&self, io: &UnixStream, direction: Direction, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_ready(&self, io: &AsyncFd<OwnedFd>, direction: Direction, cx: &mut Context<'_>) -> Poll<()> {
         let ready = match direction {
             Direction::Read => ready!(io.poll_read_ready(cx)),
             Direction::Write => ready!(io.poll_write_ready(cx)),
         };
         match ready {
-            Ok(()) => Poll::Ready(()),
+            Ok(_) => Poll::Ready(()),
             // The runtime is shutting down: nothing is ever going to be ready.
             Err(_) => Poll::Pending,
         }
@@ -70,15 +99,20 @@ impl Reactor for Tokio {
 
     fn attempt<T>(
         &self,
-        io: &UnixStream,
+        io: &AsyncFd<OwnedFd>,
         direction: Direction,
         call: impl FnOnce(BorrowedFd<'_>) -> io::Result<T>,
     ) -> io::Result<T> {
-        let interest = match direction {
-            Direction::Read => Interest::READABLE,
-            Direction::Write => Interest::WRITABLE,
-        };
-        io.try_io(interest, || call(io.as_fd()))
+        match direction {
+            Direction::Read if self.may_stop_short(io) => read_to_mark(io, call),
+            Direction::Read => io.try_io(Interest::READABLE, |fd| call(fd.as_fd())),
+            Direction::Write => io.try_io(Interest::WRITABLE, |fd| call(fd.as_fd())),
+        }
+    }
+
+    /// Known from the event that brought it, so this is no system call. The end of input is in it.
+    fn may_stop_short(&self, io: &AsyncFd<OwnedFd>) -> bool {
+        URGENT.is_none_or(|urgent| io.try_io(urgent, |_| Ok(())).is_ok())
     }
 
     fn poll_timer(&mut self, at: Time, cx: &mut Context<'_>) -> Poll<()> {

@@ -179,6 +179,9 @@ pub struct News {
     pub write: bool,
     /// The peer ended its direction, or more: a short read does not mean "nothing left".
     pub hang_up: bool,
+    /// The peer sent urgent data: until one would block, a short read does not mean "nothing
+    /// left". Comes with `read`.
+    pub urgent: bool,
     /// It failed, or both directions have ended: reads and writes say how.
     pub failed: bool,
 }

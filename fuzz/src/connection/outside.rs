@@ -243,7 +243,7 @@ impl Outside {
 
     fn real_turn(&mut self, live: &mut Live<'_, Rich>, now: Time, budget: u16, takes: u8) {
         self.takes = usize::from(takes);
-        let mut ready = Ready { read: false, hang_up: false };
+        let mut ready = Ready { read: false, ..Ready::UNKNOWN };
         let mut budget = Budget::bytes(usize::from(budget));
         for _ in 0..ACTIONS {
             match turn(live, self, &mut ready, &mut budget) {

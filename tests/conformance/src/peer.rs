@@ -4,7 +4,8 @@ use crate::session::{Session, Socket};
 use crate::subject::Subject;
 use crate::wire;
 use drywire_server::Address;
-use rustix::net::{AddressFamily, RecvFlags, SocketType, sockopt};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketType, sockopt};
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
@@ -84,7 +85,7 @@ pub(crate) fn begin_to_connect(address: SocketAddr) -> (OwnedFd, SocketAddr) {
     let fd = tcp_socket(address).expect("a socket");
     rustix::io::ioctl_fionbio(&fd, true).expect("a socket");
     match rustix::net::connect(&fd, &address) {
-        Ok(()) | Err(rustix::io::Errno::INPROGRESS) => {}
+        Ok(()) | Err(Errno::INPROGRESS) => {}
         Err(error) => panic!("nobody said no: {error}"),
     }
     let from = rustix::net::getsockname(&fd).expect("connecting").try_into().expect("an address of the internet");
@@ -206,6 +207,17 @@ impl Peer {
             said.map(|said| said.and_then(|()| end(&second)))
         });
         Ok(())
+    }
+
+    /// Sends a byte beside the stream, with a mark in the stream where it belongs; false where the
+    /// system has no such thing for this socket.
+    #[track_caller]
+    pub(crate) fn send_urgent(&self) -> bool {
+        match on_stream!(self, stream => rustix::net::send(stream, b"!", SendFlags::OOB)) {
+            Ok(n) => n == 1,
+            Err(Errno::OPNOTSUPP) => false,
+            Err(error) => panic!("the urgent byte was to be taken: {error}"),
+        }
     }
 
     /// Ends both, whoever works on it. Nothing is left to cut when the other side was first.

@@ -155,9 +155,10 @@ fn fault_44_turn_consumes_as_many_messages_as_its_budget_says() {
 
 #[test]
 fn short_read_saves_a_call_only_where_the_transport_says_so() {
-    for (exhausts, hang_up, reads) in [(true, false, 1), (true, true, 2), (false, false, 2)] {
+    let cases = [(true, false, false, 1), (true, true, false, 2), (true, false, true, 2), (false, false, false, 2)];
+    for (exhausts, hang_up, urgent, reads) in cases {
         let (mut conn, mut workspace, mut net) = (echo(), Workspace::new(), Net::new());
-        let mut ready = Ready { read: true, hang_up };
+        let mut ready = Ready { read: true, hang_up, urgent };
         net.short_read_exhausts = exhausts;
         net.incoming.extend(b"short");
         let mut live = conn.lend(&mut workspace, Time::ZERO);
@@ -165,6 +166,7 @@ fn short_read_saves_a_call_only_where_the_transport_says_so() {
         assert!(matches!(ended, Turn::Wait(wait) if wait.read), "{ended:?}");
         assert_eq!(net.reads_made, reads);
         assert!(!ready.read);
+        assert!(!ready.urgent, "what the mark was in front of has been read");
     }
 }
 
@@ -183,7 +185,7 @@ fn read_that_fills_its_slot_is_followed_by_another() {
 #[test]
 fn fault_21_readiness_outlives_a_pause() {
     let (mut conn, mut workspace, mut net) = (echo(), Workspace::new(), Net::new());
-    let mut ready = Ready { read: true, hang_up: false };
+    let mut ready = Ready::UNKNOWN;
     net.room = 0;
     net.incoming.extend(pattern(20_000));
     let mut budget = Budget::bytes(1 << 20);

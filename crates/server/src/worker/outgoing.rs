@@ -368,7 +368,7 @@ where
 /// The report of a connection that is over before its first turn: there is nothing
 /// before it.
 fn last_words<P: Protocol, L: Layer>(live: &mut drywire_core::Live<'_, P, L>) -> CloseReport<P::Error> {
-    let mut ready = Ready { read: false, hang_up: false };
+    let mut ready = Ready { read: false, ..Ready::UNKNOWN };
     match turn(live, &mut Nowhere, &mut ready, &mut Budget::bytes(usize::MAX)) {
         Turn::Closed(report) => report,
         Turn::Event(_) | Turn::Again | Turn::Wait(_) => unreachable!("no handler was called yet, so it only ends"),

@@ -53,6 +53,7 @@ impl<P: Protocol, L: Layer, N: Net> Entry<P, L, N> {
     pub(super) fn note(&mut self, news: News) {
         self.ready.read |= news.read || news.hang_up;
         self.ready.hang_up |= news.hang_up;
+        self.ready.urgent |= news.urgent;
         self.writable |= news.write || news.failed;
     }
 

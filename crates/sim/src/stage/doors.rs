@@ -94,7 +94,7 @@ impl Network {
         // What is there when a poller is told of a stream is news.
         let failed = this.fault.is_some();
         let hang_up = failed || this.has_hung_up();
-        let news = News { read: this.is_readable(), write: true, hang_up, failed };
+        let news = News { read: this.is_readable(), write: true, hang_up, urgent: false, failed };
         self.edge(line, news);
     }
 

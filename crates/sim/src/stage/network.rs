@@ -165,7 +165,7 @@ impl Network {
 
     /// News for one round, at most `most`.
     pub(super) fn take_news(&mut self, most: usize) -> Vec<(Id, News)> {
-        const READABLE: News = News { read: true, write: false, hang_up: false, failed: false };
+        const READABLE: News = News { read: true, write: false, hang_up: false, urgent: false, failed: false };
         let doors = self.doors.iter().filter(|door| door.has_news).map(|door| (door.id, READABLE));
         let due = |line: &&Line| line.has_news() && line.due <= self.now;
         let lines = self.lines.iter().filter(due).filter_map(|line| Some((line.id?, line.pending)));
@@ -202,7 +202,7 @@ impl Network {
             if !open.is_empty() {
                 news.push((self.luck.random.pick(&open), News { read: true, write: true, ..News::default() }));
             }
-            let all = News { read: true, write: true, hang_up: true, failed: true };
+            let all = News { read: true, write: true, hang_up: true, urgent: false, failed: true };
             news.extend(self.gone.map(|id| (id, all)));
             for (id, _) in &news {
                 self.note(What::Spurious, *id);

@@ -186,7 +186,7 @@ impl Line {
         if !self.is_open() {
             return None;
         }
-        let News { read, write, hang_up, failed } = self.pending;
+        let News { read, write, hang_up, urgent: _, failed } = self.pending;
         if self.wait.read && self.is_readable() && !(read || hang_up) {
             return Some("may be read, and nobody is told");
         }

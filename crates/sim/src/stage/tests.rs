@@ -9,9 +9,9 @@ use drywire_core::{Blocked, Time, Transport, TransportError};
 use drywire_server::{Address, Id, News};
 use std::time::Duration;
 
-const READ: News = News { read: true, write: false, hang_up: false, failed: false };
-const WRITE: News = News { read: false, write: true, hang_up: false, failed: false };
-const END: News = News { read: true, write: false, hang_up: true, failed: false };
+const READ: News = News { read: true, write: false, hang_up: false, urgent: false, failed: false };
+const WRITE: News = News { read: false, write: true, hang_up: false, urgent: false, failed: false };
+const END: News = News { read: true, write: false, hang_up: true, urgent: false, failed: false };
 
 /// A network with one connection, and nothing to tell of it any more.
 fn network(seed: u64, setup: Setup) -> Network {
@@ -107,7 +107,7 @@ fn reset_loses_what_was_not_heard_and_fails_reads_and_writes() {
     assert_eq!(write(&mut network, b"lost"), Ok(4));
     network.say(0, b"kept");
     network.end_of_peer(0, true);
-    let all = News { read: true, write: true, hang_up: true, failed: true };
+    let all = News { read: true, write: true, hang_up: true, urgent: false, failed: true };
     assert_eq!(run(&mut network, 0), [all]);
     assert_eq!(read(&mut network, 9).unwrap(), b"kept");
     assert_eq!(read(&mut network, 9), Err(Blocked::Failed(TransportError::Reset)));
@@ -204,7 +204,7 @@ fn late_reset_leaves_no_room_before_it_arrives() {
     assert_eq!(write(&mut network, b"full"), Ok(4));
     network.end_of_peer(0, true);
     assert_eq!(write(&mut network, b"more"), Err(Blocked::WouldBlock));
-    let all = News { read: true, write: true, hang_up: true, failed: true };
+    let all = News { read: true, write: true, hang_up: true, urgent: false, failed: true };
     assert_eq!(run(&mut network, 0), [all]);
 }
 

@@ -60,7 +60,7 @@ impl Network {
         let left = this.landed;
         this.fault = Some(error);
         self.event(What::TheirReset, line, left as u64);
-        self.edge(line, News { read: true, write: true, hang_up: true, failed: true });
+        self.edge(line, News { read: true, write: true, hang_up: true, urgent: false, failed: true });
     }
 
     /// What comes to a socket that is closed is answered so.

@@ -340,7 +340,7 @@ impl<P: Speak, L: Between> World<P, L> {
         let (stale, all) = {
             let state = &mut *self.state.borrow_mut();
             let stale = state.gone.last().copied().filter(|_| state.plan.swarm.strikes_all(Fault::StaleNews));
-            (stale, News { read: true, write: true, hang_up: true, failed: true })
+            (stale, News { read: true, write: true, hang_up: true, urgent: false, failed: true })
         };
         if let Some(id) = stale {
             self.state.borrow_mut().event(43, usize::MAX, 0, || format!("stale news of {id}"));

@@ -185,7 +185,13 @@ impl State {
         let state = &mut self.lines[line];
         let news = if asked {
             let (read, write) = state.asked;
-            let news = News { read: news.read && read, write: news.write && write, hang_up: false, failed: false };
+            let news = News {
+                read: news.read && read,
+                write: news.write && write,
+                hang_up: false,
+                urgent: false,
+                failed: false,
+            };
             state.asked = (read && !news.read, write && !news.write);
             news
         } else {
@@ -305,7 +311,7 @@ impl State {
             state.connecting = Connecting::Failed;
             state.fault = Some(error);
             state.record.borrow_mut().facts.refused = true;
-            return self.edge(line, News { read: true, write: true, hang_up: true, failed: true });
+            return self.edge(line, News { read: true, write: true, hang_up: true, urgent: false, failed: true });
         }
         self.event(4, line, 1, || "answers".into());
         self.lines[line].connecting = Connecting::Stands;
@@ -328,7 +334,7 @@ impl State {
         state.fault = Some(error);
         state.silent = true;
         state.record.borrow_mut().facts.broken = true;
-        self.edge(line, News { read: true, write: true, hang_up: true, failed: true });
+        self.edge(line, News { read: true, write: true, hang_up: true, urgent: false, failed: true });
     }
 
     // The server's side.
@@ -347,7 +353,13 @@ impl State {
         // What is there when a poller is told of a stream is news.
         let state = &self.lines[line];
         let failed = state.fault.is_some();
-        let news = News { read: state.is_readable(), write: true, hang_up: failed || state.end_arrived, failed };
+        let news = News {
+            read: state.is_readable(),
+            write: true,
+            hang_up: failed || state.end_arrived,
+            urgent: false,
+            failed,
+        };
         self.edge(line, news);
     }
 

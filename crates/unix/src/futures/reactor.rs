@@ -57,6 +57,14 @@ pub trait Reactor: Sized {
         call: impl FnOnce(BorrowedFd<'_>) -> io::Result<T>,
     ) -> io::Result<T>;
 
+    /// A read may have stopped in front of urgent data with more behind it, so one that does
+    /// not fill its slot has not emptied the socket, and the next is really made. Asked after
+    /// such a read. Never for a reactor that looks at the descriptor each time it is asked.
+    fn may_stop_short(&self, io: &Self::Io) -> bool {
+        let _ = io;
+        false
+    }
+
     /// Ready at `at` or later. There is one timer; asking again moves it.
     fn poll_timer(&mut self, at: Time, cx: &mut Context<'_>) -> Poll<()>;
 

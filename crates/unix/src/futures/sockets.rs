@@ -264,7 +264,7 @@ impl<R: Reactor> Net for Sockets<R> {
         let failed = found.intersects(PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL);
         let hang_up = failed || found.intersects(READ_HANG_UP);
         let read = found.contains(PollFlags::IN) && !std::mem::replace(ended, hang_up);
-        News { read, write: found.contains(PollFlags::OUT), hang_up, failed }
+        News { read, write: found.contains(PollFlags::OUT), hang_up, urgent: false, failed }
     }
 
     fn arm_source(&mut self, source: &mut Watched<R::Io>) {

@@ -22,16 +22,16 @@ pub(super) struct Wire<'a, R: Reactor> {
 impl<R: Reactor> Transport for Wire<'_, R> {
     /// Before the next wait the reactor is asked again, and a hang-up is news then.
     fn short_read_exhausts(&self) -> bool {
-        true
+        !self.net.reactor.may_stop_short(&self.stream.io)
     }
 
     /// A read that does not fill its slot is told to the reactor as a would-block:
-    /// it has emptied the socket just the same.
+    /// it has emptied the socket just the same, unless it stopped short.
     fn try_read(&mut self, slot: &mut [u8]) -> Result<usize, Blocked> {
         let mut last = None;
         let result = self.stream.attempt(&self.net.reactor, Direction::Read, |fd| {
             let n = receive(fd, slot, Mode::NonBlocking)?;
-            if 0 < n && n < slot.len() {
+            if 0 < n && n < slot.len() && !self.net.reactor.may_stop_short(&self.stream.io) {
                 last = Some(n);
                 return Err(Errno::AGAIN.into());
             }

@@ -90,6 +90,9 @@ impl<R: Reactor> Reactor for Watched<R> {
     ) -> io::Result<T> {
         self.inner.attempt(io, direction, call)
     }
+    fn may_stop_short(&self, io: &R::Io) -> bool {
+        self.inner.may_stop_short(io)
+    }
     fn poll_timer(&mut self, at: Time, cx: &mut Context<'_>) -> Poll<()> {
         TIMERS.fetch_add(1, Ordering::Relaxed);
         self.inner.poll_timer(at, cx)

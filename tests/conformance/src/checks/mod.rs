@@ -25,6 +25,7 @@ pub mod resets;
 pub mod shutdown;
 pub mod slow;
 pub mod unix;
+pub mod urgent;
 
 /// The list: what a check is called, what a driver must declare for it, and in which
 /// process it runs. Tests and the table are both made from it.
@@ -62,6 +63,9 @@ macro_rules! every_check {
             echo::fault_21_no_edge_is_lost_between_reads_of_every_size needs Echo, Shared;
             echo::e8_bytes_of_any_number_come_back_exactly needs Echo, Shared;
             echo::e10_address_in_use_is_an_error_that_says_what_to_do needs Echo, Shared;
+            urgent::fault_21_what_is_behind_urgent_data_is_read_at_once needs Echo, Shared;
+            urgent::fault_21_what_is_behind_urgent_data_is_read_at_once_by_a_client needs Client, Shared;
+            urgent::fault_21_what_is_behind_urgent_data_is_read_at_once_over_unix needs Unix, Shared;
             large::e8_64_mib_come_back_exactly_through_narrow_sockets_to_a_slow_reader needs Echo, Shared;
             large::e8_bytes_come_back_exactly_through_the_smallest_buffers_there_are needs Echo, Shared;
             large::e8_large_streams_of_several_clients_do_not_mix needs Echo, Shared;
