@@ -69,7 +69,7 @@ where
         let tasks: Vec<_> = tasks.collect();
         let mut applications = Vec::new();
         for task in tasks {
-            applications.push(task.await.unwrap_or_else(|ended| resume_unwind(ended.into_panic())));
+            applications.push(task.await.unwrap_or_else(|ended| resume_unwind(ended.into_panic()))?);
         }
         Ok(applications)
     })
@@ -89,9 +89,9 @@ where
     let others = futures.split_off(1);
     thread::scope(|scope| {
         let others: Vec<_> = others.into_iter().map(|other| scope.spawn(|| async_io::block_on(other))).collect();
-        let mut applications: Vec<_> = futures.into_iter().map(async_io::block_on).collect();
+        let mut applications: Vec<_> = futures.into_iter().map(async_io::block_on).collect::<io::Result<_>>()?;
         for thread in others {
-            applications.push(thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
+            applications.push(thread.join().unwrap_or_else(|panic| resume_unwind(panic))?);
         }
         Ok(applications)
     })

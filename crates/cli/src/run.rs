@@ -33,14 +33,12 @@ where
         Driver::Tokio => tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
             let mut driver = drywire_driver_tokio::Driver::new(config)?;
             service.start(&mut driver)?;
-            driver.run(service).await;
-            Ok(())
+            Ok(driver.run(service).await?)
         }),
         Driver::Smol => async_io::block_on(async {
             let mut driver = drywire_driver_smol::Driver::new(config)?;
             service.start(&mut driver)?;
-            driver.run(service).await;
-            Ok(())
+            Ok(driver.run(service).await?)
         }),
     }
 }

@@ -173,6 +173,14 @@ where
         self.worker.finish(application);
         Ok(())
     }
+
+    /// The same, and there will be no more rounds: an error of the poller's, too, closes and
+    /// reports every connection.
+    pub(crate) fn run_to_end<A: Application<Mio, P, L>>(&mut self, application: &mut A) -> io::Result<()> {
+        let ended = self.run(application);
+        self.end(application);
+        ended
+    }
 }
 
 impl<P: Protocol, L: Layer> Deref for Driver<P, L> {

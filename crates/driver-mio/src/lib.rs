@@ -20,6 +20,10 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! *When the poller fails*, which no correct program sees, [`serve`], [`connect`], [`drive`] and
+//! [`Server::run`] close and report their connections and return the error. There is no runtime whose end
+//! could come before; handles may outlive a driver, and are closed with it.
+//!
 //! A read stops in front of urgent data (`MSG_OOB`); epoll tells of it, and each mark costs one system
 //! call more. On poll(2) and kqueue each read that does not fill its slot is followed by another anyway.
 //!
@@ -69,7 +73,7 @@ where
 {
     let mut driver = Driver::new(config)?;
     driver.listen(address).map_err(io::Error::other)?;
-    driver.run(application)
+    driver.run_to_end(application)
 }
 
 /// Connects to an address, or to a name and a port ([`Target`]), and runs the connection
@@ -123,14 +127,17 @@ where
     L: Layer,
     A: Application<Mio, P, L>,
 {
-    loop {
+    let ended = loop {
         let mut watch = Watch::new(application, id);
-        driver.wait(None)?;
+        if let Err(error) = driver.wait(None) {
+            break Err(error);
+        }
         driver.dispatch(&mut watch);
         if let Some(report) = watch.take_report() {
-            // Of others, that callbacks have made meanwhile.
-            driver.end(application);
-            return Ok(report);
+            break Ok(report);
         }
-    }
+    };
+    // Those that callbacks have made meanwhile, and its own after an error.
+    driver.end(application);
+    ended
 }

@@ -50,7 +50,13 @@ impl Mio {
 /// one for each report of that end would go round for ever.
 pub(crate) fn news(event: &Event) -> News {
     let failed = event.is_error() || event.is_write_closed();
-    News { read: event.is_readable(), write: event.is_writable(), hang_up: event.is_read_closed() || failed, urgent: event.is_priority(), failed }
+    News {
+        read: event.is_readable(),
+        write: event.is_writable(),
+        hang_up: event.is_read_closed() || failed,
+        urgent: event.is_priority(),
+        failed,
+    }
 }
 
 impl Net for Mio {

@@ -125,7 +125,7 @@ struct Running<P: Protocol, L: Layer, A> {
 impl<P: Protocol<Error: fmt::Display>, L: Layer, A: Application<Mio, P, L>> Running<P, L, A> {
     fn run(self) -> io::Result<A> {
         let Running { mut driver, mut application, guard } = self;
-        let ended = driver.run(&mut application);
+        let ended = driver.run_to_end(&mut application);
         drop(guard);
         ended.map(|()| application)
     }

@@ -27,6 +27,9 @@
 //! once, ends (with a reset when something is still owed), and is reported to
 //! [`Application::closed`]. While a panic unwinds they are closed only.
 //!
+//! *When the executor ends* it drops its tasks, with any of these futures in them. The reactor is the
+//! process's and has no end.
+//!
 //! A read stops in front of urgent data (`MSG_OOB`). async-io looks at the socket each time it is asked,
 //! so what is behind is read in the next round, at no cost.
 //!

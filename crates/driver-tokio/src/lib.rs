@@ -28,6 +28,12 @@
 //! once, ends (with a reset when something is still owed), and is reported to
 //! [`Application::closed`]. While a panic unwinds they are closed only.
 //!
+//! *When the runtime ends* its own tasks are dropped, with any of these futures in them. One that
+//! runs elsewhere ([`Handle::block_on`](tokio::runtime::Handle::block_on) on another thread) is an
+//! error that says so; [`serve`], [`connect`] and [`drive`] close and report their connections then,
+//! too, and so does each worker of a [`Server`]. Receipts are completed and handles closed when the
+//! [`Driver`] is gone.
+//!
 //! A read stops in front of urgent data (`MSG_OOB`); tokio tells of it on Linux, and each mark costs one
 //! system call more. On other systems each read that does not fill its slot is followed by another.
 //!

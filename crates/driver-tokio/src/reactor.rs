@@ -3,15 +3,16 @@
 use crate::Stream;
 use drywire_core::Time;
 use drywire_unix::futures::{Clock, Direction, Reactor};
-use std::future::Future;
+use std::future::{Future, pending};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::runtime::Handle;
+use tokio::task::AbortHandle;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// Word of urgent data, in front of which a read stops (`EPOLLPRI`). kqueue has no such word.
@@ -42,14 +43,46 @@ fn read_to_mark<T>(io: &AsyncFd<OwnedFd>, call: impl FnOnce(BorrowedFd<'_>) -> i
 /// The runtime a driver runs on.
 ///
 /// # Panics
-/// Registering panics on a runtime without its I/O driver, waiting for a deadline on
-/// one without its time driver.
+/// Making a driver panics on a runtime without its time driver, registering on one without its
+/// I/O driver.
 #[derive(Debug)]
 pub struct Tokio {
     runtime: Handle,
     epoch: Instant,
     /// Made when a deadline is waited for.
     timer: Option<Pin<Box<Sleep>>>,
+    /// Locked while the timer is polled: that panics when the runtime has shut down.
+    is_alive: Arc<Mutex<bool>>,
+    canary: Option<AbortHandle>,
+}
+
+/// Lives in a task that does nothing. A runtime that shuts down drops its tasks, and only then
+/// stops its drivers.
+struct Canary<F: FnOnce()> {
+    is_alive: Arc<Mutex<bool>>,
+    ended: Option<F>,
+}
+
+impl<F: FnOnce()> Drop for Canary<F> {
+    fn drop(&mut self) {
+        *lock(&self.is_alive) = false;
+        if let Some(ended) = self.ended.take() {
+            ended();
+        }
+    }
+}
+
+/// Where a panic poisons it, what it says holds all the same.
+fn lock(is_alive: &Mutex<bool>) -> MutexGuard<'_, bool> {
+    is_alive.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Drop for Tokio {
+    fn drop(&mut self) {
+        if let Some(canary) = &self.canary {
+            canary.abort();
+        }
+    }
 }
 
 impl Reactor for Tokio {
@@ -58,7 +91,19 @@ impl Reactor for Tokio {
 
     fn current() -> io::Result<Tokio> {
         let runtime = Handle::try_current().map_err(io::Error::other)?;
-        Ok(Tokio { runtime, epoch: Instant::now(), timer: None })
+        let epoch = Instant::now();
+        // A runtime that cannot wait says so now, not at the first deadline.
+        drop(sleep_until(epoch));
+        Ok(Tokio { runtime, epoch, timer: None, is_alive: Arc::new(Mutex::new(true)), canary: None })
+    }
+
+    fn on_end(&mut self, ended: impl FnOnce() + Send + 'static) {
+        let canary = Canary { is_alive: self.is_alive.clone(), ended: Some(ended) };
+        let task = self.runtime.spawn(async move {
+            let _canary = canary;
+            pending::<()>().await;
+        });
+        self.canary = Some(task.abort_handle());
     }
 
     fn now(&self) -> Time {
@@ -92,7 +137,7 @@ impl Reactor for Tokio {
         };
         match ready {
             Ok(_) => Poll::Ready(()),
-            // The runtime is shutting down: nothing is ever going to be ready.
+            // The runtime is shutting down, which the canary tells.
             Err(_) => Poll::Pending,
         }
     }
@@ -116,6 +161,10 @@ impl Reactor for Tokio {
     }
 
     fn poll_timer(&mut self, at: Time, cx: &mut Context<'_>) -> Poll<()> {
+        let is_alive = lock(&self.is_alive);
+        if !*is_alive {
+            return Poll::Ready(());
+        }
         let at = self.epoch + at.saturating_since(Time::ZERO);
         let timer = self.timer.get_or_insert_with(|| {
             let _inside = self.runtime.enter();

@@ -105,7 +105,7 @@ fn tokio(config: Config, tell: Sender<Told>, door: Sender<(usize, Handle<Command
         let door = |worker| Door { worker, tell: door.clone() };
         let tasks: Vec<_> = workers.map(|(n, worker)| tokio::spawn(worker.run(door(n)))).collect();
         for task in tasks {
-            task.await.unwrap();
+            task.await.unwrap().unwrap();
         }
     });
 }
@@ -120,7 +120,7 @@ fn smol(config: Config, tell: Sender<Told>, door: Sender<(usize, Handle<Command>
         .map(|(worker, door)| thread::spawn(move || async_io::block_on(worker.run(door))))
         .collect();
     for thread in threads {
-        thread.join().unwrap();
+        thread.join().unwrap().unwrap();
     }
 }
 

@@ -172,7 +172,7 @@ fn tokio(tell: &Sender<News>) -> Vec<JoinHandle<()>> {
                 let mut driver: drywire_driver_tokio::Driver<Names> =
                     drywire_driver_tokio::Driver::new(config()).expect("a runtime");
                 let mut host = Host::begin(&mut driver, &tell);
-                driver.run(&mut host).await;
+                driver.run(&mut host).await.expect("the runtime lives on");
             })
         };
         let tasks: Vec<_> = (0..WORKERS).map(start).collect();
@@ -191,7 +191,7 @@ fn smol(tell: &Sender<News>) -> Vec<JoinHandle<()>> {
                 let mut driver: drywire_driver_smol::Driver<Names> =
                     drywire_driver_smol::Driver::new(config()).expect("a reactor");
                 let mut host = Host::begin(&mut driver, &tell);
-                driver.run(&mut host).await;
+                driver.run(&mut host).await.expect("the runtime lives on");
             });
         })
     };

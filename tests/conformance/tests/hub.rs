@@ -104,7 +104,7 @@ fn tokio(tell: &mut dyn FnMut(&Address, Handle), echo: &mut Echo) {
     runtime.block_on(async {
         let mut driver = drywire_driver_tokio::Driver::new(config()).unwrap();
         listening!(driver, tell);
-        driver.run(echo).await;
+        driver.run(echo).await.unwrap();
     });
 }
 
@@ -112,7 +112,7 @@ fn smol(tell: &mut dyn FnMut(&Address, Handle), echo: &mut Echo) {
     async_io::block_on(async {
         let mut driver = drywire_driver_smol::Driver::new(config()).unwrap();
         listening!(driver, tell);
-        driver.run(echo).await;
+        driver.run(echo).await.unwrap();
     });
 }
 

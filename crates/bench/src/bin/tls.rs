@@ -368,7 +368,7 @@ where
         let mut driver: drywire_driver_tokio::Driver<P, Tls> = drywire_driver_tokio::Driver::new(Config::default())?;
         let listener = driver.listen(&"127.0.0.1:0".parse()?)?;
         tell(driver.local_address(listener).ok_or("it listens")?.to_string().parse()?);
-        driver.run(&mut over).await;
+        driver.run(&mut over).await?;
         Err("it has ended".into())
     })
 }

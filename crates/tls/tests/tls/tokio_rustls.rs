@@ -79,7 +79,7 @@ where
             let stream = TcpStream::connect(address).await.unwrap();
             does(connector.connect(name, stream).await.unwrap().into(), ours).await
         });
-        driver.run(&mut echo).await;
+        driver.run(&mut echo).await.unwrap();
         Met { ours: echo.ended.unwrap(), theirs: theirs.await.unwrap() }
     })
 }

@@ -38,7 +38,7 @@ macro_rules! driver_on {
         /// [`Driver`].
         ///
         /// # Errors
-        /// The address cannot be listened on, or as [`Driver::new`].
+        /// The address cannot be listened on, as [`Driver::new`], or as [`Driver::wait`].
         pub async fn serve<P, L, A>(
             address: &Address,
             config: Config,
@@ -54,7 +54,7 @@ macro_rules! driver_on {
 
         /// Connects to an address, or to a name and a port ([`Target`]), and runs the
         /// connection to its end. That end is what is returned; the application's `closed` is
-        /// not called for it, unless the future is dropped before.
+        /// not called for it, unless the future is dropped before, or ends with an error.
         ///
         /// # Errors
         /// As [`serve`]. That nobody answers, or that there is no such name, is not an error
@@ -81,7 +81,7 @@ macro_rules! driver_on {
         /// cost less than a twentieth of that.
         ///
         /// # Errors
-        /// The poller's, or as [`Driver::new`].
+        /// The poller's, or as [`serve`].
         pub async fn drive<P, L, A>(
             stream: impl Into<Stream>,
             connection: $crate::futures::api::Connection<P, L>,

@@ -13,14 +13,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
-/// Rung by connections that have news, by handles, and by threads that opened a file
-/// or looked up a name.
+/// Rung by connections that have news, by handles, by threads that opened a file or looked up a
+/// name, and by a runtime that shuts down.
 ///
 /// Bound: one entry for each registered descriptor, however often it rings before it
 /// is heard, and one for each file that is being opened and each name that is being looked up.
 #[derive(Debug, Default)]
 pub struct Bell {
     rung: Mutex<Rung>,
+    /// The runtime has shut down: nothing else will ring.
+    ended: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -54,6 +56,15 @@ impl Bell {
     /// Wakes the task: there is something to look at.
     pub fn ring(&self) {
         self.ring_with(|_| ());
+    }
+
+    pub(super) fn on_end(&self) {
+        self.ended.store(true, Ordering::Release);
+        self.ring();
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
     }
 
     pub(super) fn on_opened(&self, opened: Opened) {

@@ -31,6 +31,8 @@ pub struct Driver<P: Protocol, L: Layer, R: Reactor> {
     events: usize,
 }
 
+const RUNTIME_ENDED: &str = "the runtime has shut down; keep it until the driver's futures have returned";
+
 impl<P: Protocol, L: Layer, R: Reactor> Driver<P, L, R> {
     /// A driver without connections, on the runtime this is called from.
     ///
@@ -47,8 +49,12 @@ impl<P: Protocol, L: Layer, R: Reactor> Driver<P, L, R> {
     /// As [`Driver::new`].
     pub fn sharing(config: Config, commons: Commons) -> io::Result<Driver<P, L, R>> {
         let events = config.events.max(1);
-        let net = Sockets::new(R::current()?, &config)?;
+        let mut net = Sockets::new(R::current()?, &config)?;
         let bell = net.bell.clone();
+        net.reactor.on_end({
+            let bell = bell.clone();
+            move || bell.on_end()
+        });
         let wake = {
             let bell = bell.clone();
             move || bell.ring()
@@ -68,7 +74,10 @@ impl<P: Protocol, L: Layer, R: Reactor> Driver<P, L, R> {
     /// Sets no timer unless a deadline is open, and polls nothing by itself. When there
     /// is something already it gives way once, so that other tasks have their turns
     /// however busy the driver is.
-    pub async fn wait(&mut self) {
+    ///
+    /// # Errors
+    /// The runtime has shut down, so nothing will happen here any more.
+    pub async fn wait(&mut self) -> io::Result<()> {
         let is_due = self.worker.next_deadline().is_some_and(|at| at <= self.worker.net().reactor.now());
         if is_due || !self.heard.is_empty() || self.bell.has_news() {
             R::give_way().await;
@@ -76,6 +85,7 @@ impl<P: Protocol, L: Layer, R: Reactor> Driver<P, L, R> {
             poll_fn(|cx| self.poll_wait(cx)).await;
         }
         self.worker.wake_up();
+        if self.bell.has_ended() { Err(io::Error::other(RUNTIME_ENDED)) } else { Ok(()) }
     }
 
     fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -137,7 +147,7 @@ where
         let target = to.into();
         let id = self.worker.connect(&target, connection)?;
         loop {
-            self.wait().await;
+            self.wait().await.map_err(ConnectError::Driver)?;
             let mut watch = Watch::new(application, id);
             self.dispatch(&mut watch);
             if let Some(outcome) = watch.outcome(&self.worker, &target) {
@@ -150,20 +160,24 @@ where
     /// connection, listener, source or named timer left.
     ///
     /// *Guaranteed*: dropping the future ends nothing; the driver can be run again.
-    pub async fn run<A: Application<Sockets<R>, P, L>>(&mut self, application: &mut A) {
+    ///
+    /// # Errors
+    /// As [`Driver::wait`].
+    pub async fn run<A: Application<Sockets<R>, P, L>>(&mut self, application: &mut A) -> io::Result<()> {
         self.worker.begin(application);
         while !self.worker.is_done() {
-            self.wait().await;
+            self.wait().await?;
             self.dispatch(application);
         }
         self.worker.finish(application);
+        Ok(())
     }
 }
 
 /// Listens on `address` and serves whoever connects, until the worker is shut down.
 ///
 /// # Errors
-/// The address cannot be listened on, or the root is no directory.
+/// The address cannot be listened on, the root is no directory, or the runtime has shut down.
 pub async fn serve<P, L, R, A>(address: &Address, config: Config, application: &mut A) -> io::Result<()>
 where
     P: Protocol<Error: fmt::Display>,
@@ -174,8 +188,7 @@ where
     let mut driver = Driver::new(config)?;
     driver.listen(address).map_err(io::Error::other)?;
     let mut ending = Ending { driver, application };
-    ending.driver.run(ending.application).await;
-    Ok(())
+    ending.driver.run(ending.application).await
 }
 
 /// Connects to an address or a name and runs the connection to its end, which is what is
@@ -197,14 +210,14 @@ where
 {
     let mut driver = Driver::new(config)?;
     let id = driver.connect(to, connection).map_err(io::Error::other)?;
-    Ok(Ending { driver, application }.finish(id).await)
+    Ending { driver, application }.finish(id).await
 }
 
 /// Runs one connection on a stream that is open already, to its end, which is what
 /// is returned.
 ///
 /// # Errors
-/// The poller's.
+/// The poller's, or the runtime has shut down.
 pub async fn drive<P, L, R, A>(
     stream: impl Into<R::Open>,
     connection: Connection<P, L>,
@@ -219,7 +232,7 @@ where
 {
     let mut driver = Driver::new(config)?;
     let id = driver.add(stream, connection)?;
-    Ok(Ending { driver, application }.finish(id).await)
+    Ending { driver, application }.finish(id).await
 }
 
 /// A driver that closes and reports its connections when it is dropped, however
@@ -242,13 +255,13 @@ where
     R: Reactor,
     A: Application<Sockets<R>, P, L>,
 {
-    async fn finish(mut self, id: Id) -> CloseReport<P::Error> {
+    async fn finish(mut self, id: Id) -> io::Result<CloseReport<P::Error>> {
         loop {
-            self.driver.wait().await;
+            self.driver.wait().await?;
             let mut watch = Watch::new(&mut *self.application, id);
             self.driver.dispatch(&mut watch);
             if let Some(report) = watch.take_report() {
-                return report;
+                return Ok(report);
             }
         }
     }

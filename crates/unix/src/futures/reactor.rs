@@ -20,6 +20,12 @@ pub trait Reactor: Sized {
     /// There is none here.
     fn current() -> io::Result<Self>;
 
+    /// Calls `ended` once when the runtime shuts down, from any thread, and at once if it has. One
+    /// without an end never does. What is pending then is never ready, except the timer.
+    fn on_end(&mut self, ended: impl FnOnce() + Send + 'static) {
+        let _ = ended;
+    }
+
     /// The time, from an epoch of the reactor's own. It never goes back.
     fn now(&self) -> Time;
 
@@ -65,7 +71,7 @@ pub trait Reactor: Sized {
         false
     }
 
-    /// Ready at `at` or later. There is one timer; asking again moves it.
+    /// Ready at `at` or later, or when the runtime has ended. There is one timer; asking again moves it.
     fn poll_timer(&mut self, at: Time, cx: &mut Context<'_>) -> Poll<()>;
 
     /// Nobody waits for the timer any more.

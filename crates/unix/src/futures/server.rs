@@ -10,6 +10,7 @@ use drywire_core::layer::Layer;
 use drywire_server::{Address, Application, Commons, Config, Id, Worker, WorkerGuard, Workers};
 use std::fmt;
 use std::future::{Future, poll_fn};
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -81,7 +82,10 @@ where
 
     /// Serves until it is shut down, all workers in this one task, so on one core. `make` makes each
     /// worker's application; they are returned, worker by worker.
-    pub async fn run<A>(self, mut make: impl FnMut(usize) -> A) -> Vec<A>
+    ///
+    /// # Errors
+    /// The first that a worker met, after all have ended.
+    pub async fn run<A>(self, mut make: impl FnMut(usize) -> A) -> io::Result<Vec<A>>
     where
         A: Application<Sockets<R>, P, L>,
     {
@@ -113,16 +117,19 @@ where
     ///
     /// The future is `Send` when the protocol and its types, layer and application are. Dropped, it closes and
     /// reports its connections.
-    pub async fn run<A>(self, mut application: A) -> A
+    ///
+    /// # Errors
+    /// The runtime has shut down; connections are closed and reported first.
+    pub async fn run<A>(self, mut application: A) -> io::Result<A>
     where
         A: Application<Sockets<R>, P, L>,
     {
         let ServerWorker { driver, guard } = self;
         let mut ending = Ending { driver, application: &mut application };
-        ending.driver.run(ending.application).await;
+        let ended = ending.driver.run(ending.application).await;
         drop(ending);
         drop(guard);
-        application
+        ended.map(|()| application)
     }
 }
 

@@ -39,7 +39,7 @@ fn messages_allocate_nothing<R: Runtime>() {
         let mut allocated = 0;
         go.send(()).unwrap();
         while (echoed(&driver, &recorder) as usize) < 2 * MESSAGES {
-            driver.wait().await;
+            driver.wait().await.unwrap();
             let info = allocation_counter::measure(|| driver.dispatch(&mut recorder));
             allocated += info.count_total;
         }

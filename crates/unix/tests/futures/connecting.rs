@@ -65,7 +65,7 @@ fn opened_comes_before_all_that_the_peer_says<R: Runtime>() {
         peer.write_all(b"220 hello\r\n").unwrap();
         thread::sleep(Duration::from_millis(30));
         drop(peer);
-        crate::scene::within(PATIENCE, driver.run(&mut order)).await.expect("it ends");
+        crate::scene::within(PATIENCE, driver.run(&mut order)).await.expect("it ends").unwrap();
     });
     assert_eq!(order.0, ["opened", "event", "closed"]);
 }
@@ -144,7 +144,7 @@ fn w6_waiting_that_is_dropped_leaves_the_connection_on_its_way<R: Runtime>() {
         let waiting = driver.connect_and_wait(target, Connection::new(Tells), &mut order);
         assert!(crate::scene::polled(1, waiting).await.is_none(), "nobody answers");
         assert_eq!(driver.len(), 1);
-        crate::scene::within(PATIENCE, driver.run(&mut order)).await.expect("its deadline ends it");
+        crate::scene::within(PATIENCE, driver.run(&mut order)).await.expect("its deadline ends it").unwrap();
     });
     assert_eq!(order.0, ["closed"]);
 }

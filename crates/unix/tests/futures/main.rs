@@ -5,6 +5,7 @@
 mod allocations;
 mod cancel;
 mod connecting;
+mod ends;
 mod files;
 mod runtime;
 mod scene;

@@ -70,6 +70,9 @@ impl<R: Reactor> Reactor for Watched<R> {
     fn current() -> io::Result<Self> {
         Ok(Watched { inner: R::current()? })
     }
+    fn on_end(&mut self, ended: impl FnOnce() + Send + 'static) {
+        self.inner.on_end(ended);
+    }
     fn now(&self) -> Time {
         self.inner.now()
     }

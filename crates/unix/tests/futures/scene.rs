@@ -58,7 +58,7 @@ pub(crate) async fn pump<P, R>(
 {
     let rounds = async {
         while !done(driver, recorder) {
-            driver.wait().await;
+            driver.wait().await.unwrap();
             driver.dispatch(recorder);
         }
     };
@@ -74,7 +74,7 @@ where
     let mut rounds = 0;
     let forever = async {
         loop {
-            driver.wait().await;
+            driver.wait().await.unwrap();
             driver.dispatch(recorder);
             rounds += 1;
         }

@@ -1,7 +1,6 @@
-//! What only tokio has: threads that share tasks, and runtimes that end.
+//! What only tokio has: threads that share tasks. How its runtimes end is in `ends`.
 
 use crate::scene::{PATIENCE, Recorder, connect, listening};
-use drywire_core::CloseReport;
 use drywire_core::Connection;
 use drywire_driver_tokio::{Accept, Config, Driver, drive};
 use drywire_protocols::LineEcho;
@@ -42,7 +41,7 @@ fn several_drivers_on_several_threads_share_one_listener() {
             driver.listen_on(socket).unwrap();
             tell.send(driver.server_handle()).unwrap();
             let mut recorder = Recorder::new(|| Connection::new(LineEcho));
-            driver.run(&mut recorder).await;
+            driver.run(&mut recorder).await.unwrap();
             assert_eq!(recorder.opened.len(), recorder.closed.len());
         });
     }
@@ -77,55 +76,6 @@ fn streams_of_tokio_are_driven_in_tasks_of_their_own() {
             scope.spawn(|| talk(address));
         }
     });
-}
-
-#[test]
-fn runtime_that_ends_closes_and_reports_its_connections() {
-    for runtime in [threads(), Builder::new_current_thread().enable_all().build().unwrap()] {
-        let (tell, told) = mpsc::channel();
-        let (peer, ours) = crate::scene::pair();
-        runtime.spawn(async move {
-            let mut last = Last(tell);
-            let _ = drive(ours, Connection::new(LineEcho), Config::default(), &mut last).await;
-        });
-        // It runs when it answers.
-        let mut peer = peer;
-        let answer = thread::spawn(move || {
-            peer.write_all(b"hello\n").unwrap();
-            peer.read_exact(&mut [0; 6]).unwrap();
-            peer
-        });
-        while !answer.is_finished() {
-            runtime.block_on(async { tokio::time::sleep(Duration::from_millis(1)).await });
-        }
-        let mut peer = answer.join().unwrap();
-        drop(runtime);
-        told.recv_timeout(PATIENCE).expect("a report");
-        assert_eq!(peer.read(&mut [0]).expect("a clean end"), 0);
-    }
-}
-
-/// Tells that a connection has ended.
-struct Last(mpsc::Sender<()>);
-
-impl<N: drywire_server::Net> drywire_server::Application<N, LineEcho> for Last {
-    fn accept(
-        &mut self,
-        _: &mut drywire_server::Worker<LineEcho, (), N>,
-        _: drywire_server::Id,
-        _: &drywire_server::Address,
-    ) -> Option<Connection<LineEcho>> {
-        None
-    }
-
-    fn closed(
-        &mut self,
-        _: &mut drywire_server::Worker<LineEcho, (), N>,
-        _: drywire_server::Id,
-        _: CloseReport<std::convert::Infallible>,
-    ) {
-        self.0.send(()).unwrap();
-    }
 }
 
 #[test]

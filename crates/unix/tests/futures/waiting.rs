@@ -150,7 +150,7 @@ fn handles_wake_the_task_from_other_threads<R: Runtime>() {
             thread::sleep(Duration::from_millis(50));
             server.shutdown();
         });
-        within(PATIENCE, driver.run(&mut recorder)).await.expect("the shutdown");
+        within(PATIENCE, driver.run(&mut recorder)).await.expect("the shutdown").unwrap();
         stopper.join().unwrap();
     });
 }
@@ -207,7 +207,7 @@ fn deadline_that_a_full_round_puts_off_comes_in_the_next<R: Runtime>() {
         driver.add(R::Open::from(OwnedFd::from(ours)), Connection::new(LineEcho)).unwrap();
         let id = driver.register(silent(), Interest::READABLE, Some(Duration::from_millis(100))).unwrap();
         pump_for(&mut driver, &mut recorder, Duration::from_millis(50)).await;
-        driver.wait().await;
+        driver.wait().await.unwrap();
         peer.write_all(b"x\n").unwrap();
         async_io::Timer::after(Duration::from_millis(20)).await;
         driver.dispatch(&mut recorder);
@@ -291,7 +291,7 @@ fn i2_wake_ups_do_not_pile_up_however_often_they_come<R: Runtime>() {
                 peer.write_all(b"x").unwrap();
                 driver.send(*id, ()).unwrap();
             }
-            driver.wait().await;
+            driver.wait().await.unwrap();
             driver.dispatch(&mut player);
         }
         // Everybody who was woken is heard after this many rounds, and nobody else.

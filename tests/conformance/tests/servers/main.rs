@@ -231,14 +231,14 @@ fn w1_workers_of_one_task_serve_and_end_together() {
     let visitor = runtime.block_on(async {
         let server = drywire_driver_tokio::Server::bind(config()).unwrap();
         let visitor = visit(&server.addresses(), server.workers());
-        server.run(|worker| counting(worker, &seen)).await;
+        server.run(|worker| counting(worker, &seen)).await.unwrap();
         visitor
     });
     visitor.join().unwrap();
     let visitor = async_io::block_on(async {
         let server = drywire_driver_smol::Server::bind(config()).unwrap();
         let visitor = visit(&server.addresses(), server.workers());
-        server.run(|worker| counting(worker, &seen)).await;
+        server.run(|worker| counting(worker, &seen)).await.unwrap();
         visitor
     });
     visitor.join().unwrap();
@@ -257,7 +257,7 @@ fn w1_worker_whose_future_is_dropped_ends_the_others() {
         drop(workers.next().unwrap().run(counting(0, &seen)));
         for worker in workers {
             let ended = tokio::spawn(worker.run(counting(1, &seen)));
-            tokio::time::timeout(PATIENCE, ended).await.expect("it ends").unwrap();
+            tokio::time::timeout(PATIENCE, ended).await.expect("it ends").unwrap().unwrap();
         }
     });
 }

@@ -168,7 +168,7 @@ macro_rules! count_by_hand {
         async move {
             let mut application = counting($n, &$seen);
             while !$driver.is_done() {
-                $driver.wait().await;
+                $driver.wait().await.unwrap();
                 $seen.woken[$n].fetch_add(1, Relaxed);
                 $driver.dispatch(&mut application);
             }
@@ -190,7 +190,7 @@ impl Runs for Tokio {
             let workers = server.into_workers().into_iter().enumerate();
             let tasks: Vec<_> = workers.map(|(n, worker)| tokio::spawn(worker.run(make(n)))).collect();
             for task in tasks {
-                task.await.unwrap_or_else(|ended| resume_unwind(ended.into_panic()));
+                task.await.unwrap_or_else(|ended| resume_unwind(ended.into_panic())).unwrap();
             }
         });
     }
@@ -225,7 +225,7 @@ impl Runs for Smol {
         let threads: Vec<_> = threads.collect();
         let ended: Vec<_> = threads.into_iter().map(JoinHandle::join).collect();
         for worker in ended {
-            worker.unwrap_or_else(|panic| resume_unwind(panic));
+            worker.unwrap_or_else(|panic| resume_unwind(panic)).unwrap();
         }
     }
 

@@ -53,8 +53,7 @@ impl Runs for TokioSpawned {
 async fn tokio_task<P: Testable, W: Wire>(config: Config, begin: impl Begin<P, W, TokioNet>) -> io::Result<()> {
     let mut driver = drywire_driver_tokio::Driver::new(config)?;
     let mut staged = begin(&mut driver)?;
-    driver.run(&mut staged).await;
-    Ok(())
+    driver.run(&mut staged).await
 }
 
 pub(crate) struct SmolTask;
@@ -67,8 +66,7 @@ impl Runs for SmolTask {
         async_io::block_on(async {
             let mut driver = drywire_driver_smol::Driver::new(config)?;
             let mut staged = begin(&mut driver)?;
-            driver.run(&mut staged).await;
-            Ok(())
+            driver.run(&mut staged).await
         })
     }
 }
