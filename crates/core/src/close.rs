@@ -14,7 +14,17 @@ pub struct CloseReport<E> {
     pub counters: Counters,
 }
 
-/// Why a connection ended.
+impl<E> CloseReport<E> {
+    /// Output was dropped, or may have been. A driver makes the peer see a reset rather
+    /// than a clean end, so that half an answer is not taken for a whole one.
+    #[must_use]
+    pub fn is_abort(&self) -> bool {
+        self.counters.unsent > 0 || self.reason.is_abort()
+    }
+}
+
+/// Why a connection ended. Whether all that was owed was taken is
+/// [`CloseReport::is_abort`], whatever the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reason<E> {
     /// The protocol closed, and all it wrote was taken by the transport.
@@ -31,7 +41,9 @@ pub enum Reason<E> {
     Transport(TransportError),
     /// A file that was being sent failed; what was announced will not come.
     File(FileError),
-    /// A layer gave up: the handshake failed, a record was bad, the end was cut.
+    /// A layer gave up: the handshake failed, a record was bad, its keys are used up. Or it did
+    /// not give up, and says that the peer's stream was cut: then what complete messages were owed
+    /// was taken ([`Protocol::input_cut`](crate::Protocol::input_cut)).
     Layer(LayerError),
     /// The peer took nothing for [`Limits::stall_ms`](crate::Limits::stall_ms), or
     /// less than [`Limits::min_rate`](crate::Limits::min_rate).
@@ -47,8 +59,8 @@ pub enum Reason<E> {
 }
 
 impl<E> Reason<E> {
-    /// Output may have been dropped. A driver makes the peer see a reset rather
-    /// than a clean end, so that half an answer is not taken for a whole one.
+    /// It ended without waiting for what was owed, so output may have been dropped. How a driver
+    /// closes is [`CloseReport::is_abort`], which knows whether other ends dropped any.
     #[must_use]
     pub fn is_abort(&self) -> bool {
         match self {
@@ -93,7 +105,7 @@ pub struct Counters {
     pub sent: u64,
     /// Received, but not for the protocol: it had failed or closed.
     pub discarded: u64,
-    /// Owed, but never taken by the transport. 0 unless the close was an abort, or a
-    /// layer gave up.
+    /// Owed, but never taken by the transport. 0 unless the close was an abort
+    /// ([`CloseReport::is_abort`]).
     pub unsent: u64,
 }

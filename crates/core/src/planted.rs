@@ -67,6 +67,8 @@ mod active {
         FileKeptOpen,
         /// A roll-back forgets the file that the call queued.
         FileNotRolledBack,
+        /// A stream that was cut is a layer that failed: what is owed is dropped.
+        CutIsAFailure,
         /// The stall deadline counts from the first refusal, whatever is taken since.
         StallNotMoved,
         /// The queue takes everything.

@@ -65,7 +65,8 @@ pub trait Protocol: Sized {
     }
 
     /// The peer ended its direction, after `rest`, which [`Protocol::consume`]
-    /// did not take. Called once, after everything before it was handled.
+    /// did not take. Called once, after everything before it was handled, unless the stream was
+    /// cut ([`Protocol::input_cut`]).
     ///
     /// The default closes: what is owed is still written. A protocol that goes on
     /// writing after its peer has ended must close by itself.
@@ -74,6 +75,22 @@ pub trait Protocol: Sized {
     /// As [`Protocol::consume`].
     fn end_of_input(&mut self, rest: &[u8], cx: &mut Context<'_, Self>) -> Result<(), Stop<Self::Error>> {
         let _ = rest;
+        cx.close();
+        Ok(())
+    }
+
+    /// The peer's stream was cut: its transport ended where its layer did not (TLS without
+    /// close_notify), so nothing says that the peer had no more to say. Called once, instead of
+    /// [`Protocol::end_of_input`], after all complete messages before it were handled; what
+    /// [`Protocol::consume`] did not take is discarded (FAULTS 75).
+    ///
+    /// The default closes: what is owed is still written. A protocol that answers later goes on
+    /// as after an end, and closes by itself; it must not take what it has for all there is.
+    /// Whichever way it finishes, the report says [`Reason::Layer`](crate::Reason::Layer).
+    ///
+    /// # Errors
+    /// As [`Protocol::consume`].
+    fn input_cut(&mut self, cx: &mut Context<'_, Self>) -> Result<(), Stop<Self::Error>> {
         cx.close();
         Ok(())
     }

@@ -117,7 +117,7 @@ pub struct Hub {
 }
 
 /// ```text
-///  Open ──end──▶ Ended: closes when nothing is said for a minute
+///  Open ──end, or cut──▶ Ended: closes when nothing is said for a minute
 ///  Absent        has no end
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -223,6 +223,16 @@ impl Protocol for Hub {
         cx.emit(HubEvent::End)?;
         self.input = Input::Ended;
         self.listen_on(cx);
+        Ok(())
+    }
+
+    /// What the application still answers goes out, as after an end. Of the cut it hears at the
+    /// close: it is no [`HubEvent::End`].
+    fn input_cut(&mut self, cx: &mut Context<'_, Self>) -> Result<(), Stop<BadMessage>> {
+        if self.input == Input::Open {
+            self.input = Input::Ended;
+            self.listen_on(cx);
+        }
         Ok(())
     }
 

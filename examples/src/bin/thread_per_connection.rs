@@ -73,7 +73,7 @@ pub fn talk<P: Protocol>(
                 writes = !ready.read;
             }
             Turn::Closed(report) => {
-                let _ = set_socket_linger(&wire.stream, report.reason.is_abort().then_some(Duration::ZERO));
+                let _ = set_socket_linger(&wire.stream, report.is_abort().then_some(Duration::ZERO));
                 return report;
             }
         }

@@ -193,7 +193,7 @@ impl Peer {
     /// # Errors
     /// The connection has ended.
     pub(crate) fn end(&self) -> io::Result<()> {
-        let end = |peer: &Peer| on_stream!(peer, stream => stream.shutdown(Shutdown::Write));
+        let end = Peer::end_transport;
         let Some(tls) = &self.tls else { return end(self) };
         tls.shake(&*self.socket)?;
         if tls.is_flushed() {
@@ -218,6 +218,16 @@ impl Peer {
             Err(Errno::OPNOTSUPP) => false,
             Err(error) => panic!("the urgent byte was to be taken: {error}"),
         }
+    }
+
+    /// Ends our direction of the socket alone, as one does that goes without a goodbye.
+    pub(crate) fn end_transport(&self) -> io::Result<()> {
+        on_stream!(self, stream => stream.shutdown(Shutdown::Write))
+    }
+
+    /// Writes to the socket itself, past TLS.
+    pub(crate) fn write_raw(&self, bytes: &[u8]) -> io::Result<()> {
+        on_stream!(self, stream => (&*stream).write_all(bytes))
     }
 
     /// Ends both, whoever works on it. Nothing is left to cut when the other side was first.

@@ -66,7 +66,7 @@ pub(super) fn describe(entry: &Entry<'_>, began: Time) -> Option<(Who, String, M
             if counters.unsent > 0 {
                 words += &format!(", unsent {}", counters.unsent);
             }
-            (Who::Protocol, words, Mark::Closed { cut: is_cut(*kind) })
+            (Who::Protocol, words, Mark::Closed { cut: counters.unsent > 0 || is_cut(*kind) })
         }
         Entry::Wait { wait, levels: _, why } => {
             let deadline = wait.deadline.map(|deadline| deadline.saturating_since(began));
@@ -105,7 +105,7 @@ fn waiting_in_words(why: Why) -> String {
     }
 }
 
-/// As [`drywire_core::Reason::is_abort`].
+/// As [`drywire_core::Reason::is_abort`]. An end that dropped output is one too, whatever it is for.
 fn is_cut(kind: ReasonKind) -> bool {
     match kind {
         ReasonKind::Finished

@@ -134,11 +134,12 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
             self.fail(Failure::Limit(Limit::Input(cap)));
             return true;
         }
-        if self.conn.input_end == InputEnd::Ended {
-            self.call_end_of_input();
-            return true;
+        match self.conn.input_end {
+            InputEnd::Open | InputEnd::Delivered => return false,
+            InputEnd::Ended => self.call_end_of_input(),
+            InputEnd::Cut => self.call_input_cut(),
         }
-        false
+        true
     }
 
     /// Hands the input at hand to the protocol, call after call.
@@ -251,6 +252,14 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
         match result {
             Ok(()) => self.on_commit(),
             Err(undone) => self.on_undone(undone, false),
+        }
+    }
+
+    fn call_input_cut(&mut self) {
+        self.drop_unread();
+        self.call(None, |protocol, cx| protocol.input_cut(cx));
+        if self.conn.blocked.is_none() {
+            self.conn.input_end = InputEnd::Delivered;
         }
     }
 

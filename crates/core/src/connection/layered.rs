@@ -128,7 +128,7 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
         let called = Called::new(LayerCallKind::Receive, result.err());
         conn.tap_layer(Called { taken: received.len(), wire, ..called }, plain);
         let buffers = lent(&mut conn.buffers);
-        if matches!(conn.output_end, OutputEnd::Sealed | OutputEnd::Done) {
+        if conn.output_end.is_behind_layers() {
             // Our direction has ended; nothing can follow.
             buffers.wire.truncate(wire_before);
         }
@@ -176,8 +176,7 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
     /// Takes the front of the queue through the layers, unless enough waits already.
     fn encode(&mut self, ahead: usize) -> Due {
         // Behind its end, or after it failed, a layer is not called again.
-        let ended = matches!(self.conn.output_end, OutputEnd::Sealed | OutputEnd::Done);
-        if ended || ahead >= WIRE_AHEAD {
+        if self.conn.output_end.is_behind_layers() || ahead >= WIRE_AHEAD {
             return Due::Nothing;
         }
         let conn = &mut *self.conn;

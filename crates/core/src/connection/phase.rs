@@ -68,6 +68,8 @@ pub(super) enum InputEnd {
     Open,
     /// The transport said so; the protocol has not heard yet.
     Ended,
+    /// The transport said so, and a layer that it came too early.
+    Cut,
     Delivered,
 }
 
@@ -76,13 +78,28 @@ pub(super) enum InputEnd {
 ///
 /// ```text
 ///  Open ──▶ Asked ──all sent──▶ Sealed ──layers' end sent──▶ Done
+///    │        │                                                ▲
+///    └────────┴──a layer failed──▶ Failed ──its words sent─────┘
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum OutputEnd {
     Open,
     Asked,
+    /// Nothing waits for the transport but the layers' own end.
     Sealed,
+    /// What was encoded before still goes out, and the last words of the layer that failed.
+    Failed,
     Done,
+}
+
+impl OutputEnd {
+    /// Nothing goes through the layers any more.
+    pub(super) fn is_behind_layers(self) -> bool {
+        match self {
+            OutputEnd::Open | OutputEnd::Asked => false,
+            OutputEnd::Sealed | OutputEnd::Failed | OutputEnd::Done => true,
+        }
+    }
 }
 
 /// What the application asks for, beside commands. Ordered: it only grows.
@@ -177,6 +194,11 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
     pub(super) fn begin_close(&mut self, reason: Reason<P::Error>) {
         debug_assert!(matches!(self.conn.phase, Phase::New | Phase::Active));
         self.forget_inputs();
+        let reason = match (reason, self.conn.buffers().cut.take()) {
+            // Well finished on our side, but what the peer said may not have been all.
+            (Reason::Finished | Reason::Requested, Some(cut)) => Reason::Layer(cut),
+            (reason, _) => reason,
+        };
         if self.conn.output_end == OutputEnd::Open {
             self.conn.output_end = OutputEnd::Asked;
         }
@@ -199,7 +221,7 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
         let buffers = self.conn.buffers();
         let unsent = (buffers.wire.len() - buffers.wire_start) as u64;
         buffers.wire_start = buffers.wire.len();
-        buffers.debt = None;
+        (buffers.debt, buffers.cut) = (None, None);
         self.conn.io.counters.unsent += unsent;
         self.conn.set_phase(Phase::Closing(Box::new(reason)));
     }
@@ -213,8 +235,8 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
             Phase::Flushing(_) | Phase::Lingering(_) | Phase::Closing(_) | Phase::Closed => {}
         }
         self.drop_output();
-        if matches!(self.conn.output_end, OutputEnd::Open | OutputEnd::Asked) {
-            self.conn.output_end = OutputEnd::Sealed;
+        if !self.conn.output_end.is_behind_layers() {
+            self.conn.output_end = OutputEnd::Failed;
         }
     }
 
@@ -230,6 +252,8 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
                 buffers.wire_start = buffers.wire.len();
                 end.reason
             }
+            // Why the layer failed says more than that the peer went; what is encoded is lost.
+            Phase::Flushing(end) if self.conn.output_end == OutputEnd::Failed => end.reason,
             phase @ (Phase::New | Phase::Active | Phase::Flushing(_) | Phase::Closing(_) | Phase::Closed) => {
                 self.conn.phase = phase;
                 cause
@@ -253,8 +277,13 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
     pub(super) fn end_layer_input(&mut self) {
         let result = self.conn.layer.receive_end();
         self.conn.tap_layer(Called::new(LayerCallKind::ReceiveEnd, result.err()), &[]);
-        if let Err(error) = result {
+        let Err(error) = result else { return };
+        planted!(CutIsAFailure: return self.layer_failed(error));
+        if self.conn.layer.is_opening() {
             self.layer_failed(error);
+        } else {
+            self.conn.input_end = InputEnd::Cut;
+            self.conn.buffers().cut = Some(error);
         }
     }
 
@@ -305,15 +334,19 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
                     if conn.layer.is_owing() || (is_alone && conn.layer.is_opening()) {
                         return Finish::Nothing;
                     }
-                    self.call_layer(LayerCallKind::SendEnd, L::send_end);
+                    if !self.call_layer(LayerCallKind::SendEnd, L::send_end) {
+                        return Finish::Moved;
+                    }
                 }
                 self.conn.output_end = OutputEnd::Sealed;
                 Finish::Moved
             }
-            OutputEnd::Sealed => {
+            OutputEnd::Sealed | OutputEnd::Failed => {
                 self.conn.output_end = OutputEnd::Done;
+                // An end that is not behind all that was owed would say that it is.
+                let is_whole = self.conn.io.counters.unsent == 0;
                 match self.conn.phase {
-                    Phase::Flushing(_) if !self.may_linger() => Finish::Moved,
+                    Phase::Flushing(_) if !is_whole || !self.may_linger() => Finish::Moved,
                     Phase::New | Phase::Active | Phase::Flushing(_) => Finish::HalfClose,
                     Phase::Lingering(_) | Phase::Closing(_) | Phase::Closed => Finish::Moved,
                 }
@@ -357,12 +390,9 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
 
     /// No handler will be called again: what waits for one is dropped.
     fn forget_inputs(&mut self) {
-        let unread = self.unread().len() as u64;
-        self.conn.io.counters.discarded += unread;
-        self.workspace.scratch.clear();
+        self.drop_unread();
         let Connection { buffers, control, .. } = &mut *self.conn;
         let buffers = lent(buffers);
-        buffers.drop_carry(&mut self.workspace.pool);
         buffers.message = None;
         control.timers = [Time::NEVER; Timer::COUNT];
         match control.barrier {
@@ -379,9 +409,15 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
             Barrier::Opening(_) => {}
             Barrier::UpgradeAsked(_) | Barrier::Upgraded | Barrier::Clear => {}
         }
-        self.conn.in_scratch = false;
         // A command that waits stays: that it does says what became of it.
         self.conn.blocked = None;
+    }
+
+    pub(super) fn drop_unread(&mut self) {
+        self.conn.io.counters.discarded += self.unread().len() as u64;
+        self.workspace.scratch.clear();
+        lent(&mut self.conn.buffers).drop_carry(&mut self.workspace.pool);
+        self.conn.in_scratch = false;
     }
 
     fn drop_output(&mut self) {

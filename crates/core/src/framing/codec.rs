@@ -32,6 +32,13 @@ pub trait Decode {
     fn end(&self) -> Option<Self::Message> {
         None
     }
+
+    /// The message that stands for an input that was cut ([`Protocol::input_cut`]), if there is
+    /// one. As [`Decode::end`], which is not asked then: a codec that has that one and
+    /// answers to streams that were cut, too, has both.
+    fn cut(&self) -> Option<Self::Message> {
+        None
+    }
 }
 
 /// From a message to the payload of a frame.
@@ -65,6 +72,10 @@ impl<D: Decode, E> Decode for (D, E) {
 
     fn end(&self) -> Option<D::Message> {
         self.0.end()
+    }
+
+    fn cut(&self) -> Option<D::Message> {
+        self.0.cut()
     }
 }
 
@@ -174,12 +185,20 @@ impl<F: Framing, C: Codec> Protocol for Messages<F, C> {
         if !rest.is_empty() {
             return Err(CodecError::Truncated(rest.len()).into());
         }
-        match self.codec.end() {
-            Some(message) => cx.emit(message),
-            None => {
-                cx.close();
-                Ok(())
-            }
+        emit_or_close(self.codec.end(), cx)
+    }
+
+    fn input_cut(&mut self, cx: &mut Context<'_, Self>) -> Result<(), Stop<Self::Error>> {
+        emit_or_close(self.codec.cut(), cx)
+    }
+}
+
+fn emit_or_close<P: Protocol>(last: Option<P::Event>, cx: &mut Context<'_, P>) -> Result<(), Stop<P::Error>> {
+    match last {
+        Some(message) => cx.emit(message),
+        None => {
+            cx.close();
+            Ok(())
         }
     }
 }

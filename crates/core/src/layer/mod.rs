@@ -98,7 +98,9 @@ pub trait Layer {
     /// an upgrade that comes after the end.
     ///
     /// # Errors
-    /// When that was not a clean end, for instance in the middle of a record.
+    /// When that was not a clean end, for instance in the middle of a record: the peer's stream was
+    /// cut. Our direction goes on all the same, so [`Layer::send`] and [`Layer::send_end`] may
+    /// follow; not while [`Layer::is_opening`], where what they wait for cannot come.
     fn receive_end(&mut self) -> Result<(), LayerError> {
         Ok(())
     }

@@ -15,6 +15,7 @@ pub use writer::{Refused, Reserved, Writer};
 use crate::action::Fault;
 use crate::connection::{Debt, Message};
 use crate::file::{FileId, Opened};
+use crate::layer::LayerError;
 use crate::workspace::Pool;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -50,6 +51,8 @@ pub(crate) struct Buffers {
     pub(crate) debt: Option<Debt>,
     /// What the transport or a file has come to; the next poll acts on it.
     pub(crate) fault: Option<Fault>,
+    /// Why the peer's stream is not whole, for the report.
+    pub(crate) cut: Option<LayerError>,
 }
 
 /// Encoded bytes that are worth moving to a smaller block, while they wait.
@@ -66,6 +69,7 @@ impl Buffers {
             && self.message.is_none()
             && self.debt.is_none()
             && self.fault.is_none()
+            && self.cut.is_none()
     }
 
     /// Bytes wait for the transport, or a file does.

@@ -36,7 +36,7 @@ fn b8_fault_55_failed_call_is_rolled_back_answered_flushed_and_closed() {
     assert_eq!(rig.conn.protocol().calls, calls, "nothing is consumed after the error");
     assert_eq!(rig.sent(), "good-500 bang\r\n");
     assert_eq!(rig.report().reason, Reason::Peer(Bad("bang")));
-    assert!(!rig.report().reason.is_abort());
+    assert!(!rig.report().is_abort());
     let counters = rig.report().counters;
     assert_eq!((counters.received, counters.discarded, counters.unsent), (23, 19, 0));
 }
@@ -258,7 +258,7 @@ fn events_come_before_the_close_and_nothing_after() {
     rig.feed("x");
     assert_eq!(rig.events, [1, 2]);
     assert_eq!(rig.report().reason, Reason::Aborted);
-    assert!(rig.report().reason.is_abort());
+    assert!(rig.report().is_abort());
     rig.feed("more").feed_end();
 }
 
@@ -292,7 +292,7 @@ fn fault_46_49_file_failure_is_an_abort() {
         rig.net.room = usize::MAX;
         rig.settle();
         assert_eq!(rig.report().reason, Reason::File(error));
-        assert!(rig.report().reason.is_abort());
+        assert!(rig.report().is_abort());
         let sent = if error == FileError::Truncated { 2500 } else { 2400 };
         assert_eq!(rig.net.taken.len(), sent, "not a byte made up");
         assert_eq!(rig.report().counters.unsent, 3000 - sent as u64);

@@ -2,6 +2,7 @@
 //! modules share is compiled once.
 
 mod allocation;
+mod ends;
 mod failure;
 mod files;
 mod half_close;

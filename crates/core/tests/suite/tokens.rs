@@ -251,7 +251,7 @@ fn turn_that_is_forgotten_with_output_owed_ends_as_an_abort() {
     forget(live);
     let mut live = conn.lend(&mut workspace, Time::ZERO);
     match live.poll() {
-        Action::Close(report) => assert!(report.counters.unsent == 3 && report.reason.is_abort(), "{report:?}"),
+        Action::Close(report) => assert!(report.counters.unsent == 3 && report.is_abort(), "{report:?}"),
         action => panic!("{action:?}"),
     }
 }

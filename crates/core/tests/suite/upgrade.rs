@@ -244,7 +244,11 @@ fn end_that_came_with_the_request_cuts_the_handshake() {
     rig.net.incoming_end = true;
     rig.settle();
     assert_eq!(rig.net.taken, b"OK\n\xff");
-    assert!(matches!(rig.report().reason, Reason::Layer(error) if error.reason == "cut"), "{:?}", rig.report());
+    assert!(
+        matches!(rig.report().reason, Reason::Layer(error) if error.reason == "cut in the handshake"),
+        "{:?}",
+        rig.report()
+    );
 }
 
 #[test]

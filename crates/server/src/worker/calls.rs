@@ -57,13 +57,13 @@ impl<P: Protocol, L: Layer, N: Net> Worker<P, L, N> {
 
     /// Closes the stream of a connection, completes what was asked of it, and drops the rest:
     /// that is the protocol's code too.
-    pub(super) fn let_go(&mut self, id: Id, entry: Entry<P, L, N>, reason: &Reason<P::Error>) {
+    pub(super) fn let_go(&mut self, id: Id, entry: Entry<P, L, N>, report: &CloseReport<P::Error>) {
         let Entry { connection, line, linked, .. } = entry;
         if let Some(stream) = line.into_stream() {
-            self.net.release(stream, if reason.is_abort() { Release::Reset } else { Release::Close });
+            self.net.release(stream, if report.is_abort() { Release::Reset } else { Release::Close });
         }
         let dropped = self.caught(|worker| {
-            commands::end(linked, reason, worker.now);
+            commands::end(linked, &report.reason, worker.now);
             drop(connection);
         });
         if let Err(payload) = dropped {

@@ -100,7 +100,7 @@ where
     /// A connection has ended, perhaps in a shutdown.
     pub(super) fn note_in_drain_report(&mut self, id: Id, entry: &Entry<P, L, N>, report: &CloseReport<P::Error>) {
         let Some(drain_report) = &mut self.drain_report else { return };
-        let is_cut = report.reason.is_abort();
+        let is_cut = report.is_abort();
         // Input that comes after our close is answered with a reset, and that takes away what
         // the peer's system has not acknowledged. A peer that has ended sends none.
         let is_certain = report.counters.sent == 0 || entry.connection.has_peer_ended();

@@ -121,7 +121,7 @@ where
         self.on_end(&entry, &mut report);
         self.note_in_drain_report(id, &entry, &report);
         log_close(id, entry.peer.as_deref(), &report);
-        self.let_go(id, entry, &report.reason);
+        self.let_go(id, entry, &report);
         planted!(ReportedTwice: if let drywire_core::Reason::Aborted = report.reason {
             let reason = drywire_core::Reason::Aborted;
             let again = CloseReport { reason, counters: report.counters };

@@ -100,10 +100,10 @@ where
             self.check_after_close()?;
         }
         let counters = self.conn.counters();
-        let end = self.close.map(|CloseReport { reason, .. }| End {
-            is_abort: reason.is_abort(),
-            is_of_tightness: matches!(reason, Reason::Limit(Limit::Output(_) | Limit::Events(_))),
-            reason: format!("{reason:?}"),
+        let end = self.close.map(|report| End {
+            is_abort: report.is_abort(),
+            is_of_tightness: matches!(report.reason, Reason::Limit(Limit::Output(_) | Limit::Events(_))),
+            reason: format!("{:?}", report.reason),
         });
         let taken = counters.received - counters.discarded;
         let full_came = self.conn.full_in() == 0;

@@ -414,7 +414,7 @@ impl<P: Speak, L: Between> Application<SimNet, P, L> for Host<P> {
             if state.dropped && whole && owed && spare && record.may_flush(state.now) {
                 state.violate(Invariant::Output, line, "cut off by a drop, and the transport would take more");
             }
-            let due = if report.reason.is_abort() { Release::Reset } else { Release::Close };
+            let due = if report.is_abort() { Release::Reset } else { Release::Close };
             let had_stream = state.lines[line].has_begun || state.lines[line].released.is_some();
             if had_stream && state.lines[line].released != Some(due) {
                 let how = state.lines[line].released;

@@ -38,6 +38,38 @@ pub fn e7_three_megabytes_owed_at_the_end_of_input_all_come<S: Subject>() {
     assert_eq!(stage.report(number).reason, Reason::Finished);
 }
 
+/// A peer that ends its transport and not its TLS, before it has read a byte of a megabyte: its complete
+/// lines come back, then a clean end. The last line may be half of one, and is nobody's.
+pub fn fault_75_peer_that_ends_without_a_goodbye_gets_all_that_it_is_owed<S: Subject>() {
+    const LINE: &[u8] = b"sixty-four bytes make up this line, and the line feed is the last\n";
+    const REST: &[u8] = b"GET half-a-na";
+    let owed = LINE.repeat(1_000_000 / LINE.len());
+    let limits = Limits { output_bytes: 2 << 20, ..Limits::DEFAULT };
+    let stage =
+        Stage::<S, LineEcho>::serve_with(Options::NARROW, move || Connection::new(LineEcho).with_limits(limits));
+    let (number, mut peer) = stage.known_narrow_peer();
+    send(&mut peer, &owed);
+    send(&mut peer, REST);
+    peer.end_transport().expect("connected");
+    // It is heard before the answer is read.
+    thread::sleep(Duration::from_millis(50));
+    let got = read_end(&mut peer);
+    drop(peer);
+    let report = stage.report(number);
+    assert_eq!(report.counters.unsent, 0);
+    match report.reason {
+        Reason::Layer(error) if S::IS_TLS => {
+            assert_eq!(error.reason, drywire_tls::CUT);
+            assert_same(&got, &owed);
+        }
+        // Without TLS it is an end like any other.
+        reason => {
+            assert_eq!((reason, S::IS_TLS), (Reason::Finished, false));
+            assert_same(&got, &[&owed, REST].concat());
+        }
+    }
+}
+
 /// What stands there is echoed, then the end.
 pub fn e7_unterminated_line_at_the_end_of_input_comes_back_as_it_stands<S: Subject>() {
     let stage = Stage::<S, LineEcho>::serve(line_echo);

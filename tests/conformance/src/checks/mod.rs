@@ -84,6 +84,7 @@ macro_rules! every_check {
             outgoing::w6_name_of_this_machine_where_nobody_listens_is_told_refused_once needs Client, Shared;
             half_close::e7_batch_input_gets_all_that_is_owed_then_a_clean_end needs HalfClose, Shared;
             half_close::e7_three_megabytes_owed_at_the_end_of_input_all_come needs HalfClose, Shared;
+            half_close::fault_75_peer_that_ends_without_a_goodbye_gets_all_that_it_is_owed needs HalfClose, Shared;
             half_close::e7_unterminated_line_at_the_end_of_input_comes_back_as_it_stands needs HalfClose, Shared;
             half_close::e7_end_of_input_right_after_the_connect_is_a_clean_end needs HalfClose, Shared;
             half_close::e7_our_end_comes_though_the_peer_keeps_its_own_direction_open needs HalfClose, Shared;
@@ -115,6 +116,7 @@ macro_rules! every_check {
             failure::b8_output_of_the_failed_call_is_taken_back needs Limits, Shared;
             failure::b8_reading_is_off_after_a_failure needs Limits, Shared;
             resets::fault_7_reset_in_the_middle_of_a_write_is_one_report_and_a_prefix needs Resets, Shared;
+            resets::fault_77_peer_that_breaks_its_layer_while_it_is_owed_sees_a_reset needs Resets, Shared;
             resets::fault_12_reset_while_idle_is_one_report needs Resets, Shared;
             resets::fault_8_resets_before_the_accept_cost_nobody_else_anything needs Resets, Shared;
             exhaustion::fault_18_server_without_descriptors_waits_quietly_and_resumes needs Exhaustion, Alone;

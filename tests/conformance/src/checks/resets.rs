@@ -2,7 +2,7 @@
 
 use super::line_echo;
 use crate::noise::assert_same;
-use crate::peer::{ask, connect, read_line, read_n, reset, send};
+use crate::peer::{ask, connect, read_line, read_n, reset, send, vanish};
 use crate::stage::Stage;
 use crate::subject::{Options, Subject};
 use crate::talk::Talk;
@@ -36,6 +36,34 @@ pub fn fault_7_reset_in_the_middle_of_a_write_is_one_report_and_a_prefix<S: Subj
             Talk::noise().assert_at(0, &read_n(other, 10));
         }
     }
+}
+
+/// Its words that are no TLS end the connection, whatever is owed; what came must not be taken for all.
+pub fn fault_77_peer_that_breaks_its_layer_while_it_is_owed_sees_a_reset<S: Subject>() {
+    const OWED: u64 = 8 << 20;
+    // It lingers for a peer that does not end.
+    let limits = Limits { output_bytes: 16 << 20, linger_ms: 200, ..Talk::LIMITS };
+    let stage = Stage::<S, Talk>::serve_with(Options::NARROW, move || Connection::new(Talk).with_limits(limits));
+    let (number, mut peer) = stage.known_narrow_peer();
+    send(&mut peer, format!("owe {OWED}\n").as_bytes());
+    let got = read_n(&mut peer, 1);
+    Talk::noise().assert_at(0, &got);
+    // Below TLS, or what no protocol of lines without it understands.
+    peer.write_raw(&[0xFF; 32]).expect("connected");
+    if !S::IS_TLS {
+        return vanish(peer);
+    }
+    let mut slot = vec![0; 64 << 10];
+    let end = loop {
+        match peer.throw_away(&mut slot) {
+            Ok(0) => break None,
+            Ok(_) => {}
+            Err(error) => break Some(error.kind()),
+        }
+    };
+    assert_eq!(end, Some(std::io::ErrorKind::ConnectionReset), "an end would say that it was all");
+    let report = stage.report(number);
+    assert!(matches!(report.reason, Reason::Layer(_)) && report.counters.unsent > 0, "{report:?}");
 }
 
 /// Nothing was owed, and still it is no clean end.

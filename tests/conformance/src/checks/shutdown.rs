@@ -26,7 +26,7 @@ pub fn shutdown_with_an_idle_peer_ends_at_once<S: Subject>() {
     assert_same(&read_end(&mut peer), b"");
     drop(peer);
     stage.join();
-    assert!(!stage.report(number).reason.is_abort(), "{:?}", stage.report(number).reason);
+    assert!(!stage.report(number).is_abort(), "{:?}", stage.report(number).reason);
 }
 
 /// Three peers: an idle one, one that is owed megabytes and reads them late, one
@@ -63,7 +63,7 @@ pub fn fault_57_shutdown_lets_out_what_is_owed_and_cuts_who_never_reads<S: Subje
         assert_same(&nothing.0, b"");
         assert_eq!(got.0.len() as u64, OWED, "I1");
         Talk::noise().assert_at(0, &got.0);
-        assert!(!stage.report(idle).reason.is_abort() && !stage.report(late).reason.is_abort());
+        assert!(!stage.report(idle).is_abort() && !stage.report(late).is_abort());
 
         let report = stage.report(deaf);
         assert_eq!(report.reason, Reason::Aborted);

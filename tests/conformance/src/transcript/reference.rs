@@ -176,7 +176,7 @@ impl Ideal<'_> {
                 }
                 Turn::Closed(report) => {
                     assert!(self.open.is_empty(), "a file was left open");
-                    let saw = if report.reason.is_abort() { Saw::Reset } else { Saw::End };
+                    let saw = if report.is_abort() { Saw::Reset } else { Saw::End };
                     return Some(Transcript {
                         taken: Some(report.counters.received - report.counters.discarded),
                         output: self.output,

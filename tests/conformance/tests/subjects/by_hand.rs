@@ -203,7 +203,7 @@ impl<P: Testable> Entry<P> {
                 Turn::Closed(report) => break report,
             }
         };
-        if report.reason.is_abort() {
+        if report.is_abort() {
             let _ = rustix::net::sockopt::set_socket_linger(&self.stream, Some(Duration::ZERO));
         }
         if FAULT == REPORTS_TWICE {

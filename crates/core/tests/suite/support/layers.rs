@@ -32,6 +32,8 @@ pub(crate) struct Records {
     hello_came: bool,
 }
 
+pub(crate) const CUT: LayerError = LayerError { layer: "records", reason: "cut" };
+
 /// Payload of a full record.
 const RECORD: usize = 100;
 const MASK: u8 = 0x55;
@@ -139,7 +141,12 @@ impl Layer for Records {
     }
 
     fn receive_end(&mut self) -> Result<(), LayerError> {
-        if self.ended { Ok(()) } else { Err(self.error("cut")) }
+        match (self.ended, self.is_opening()) {
+            (true, _) => Ok(()),
+            (false, true) => Err(self.error("cut in the handshake")),
+            // The other direction goes on.
+            (false, false) => Err(CUT),
+        }
     }
 
     fn send_end(&mut self, wire: &mut Sink<'_>) -> Result<(), LayerError> {
@@ -218,6 +225,10 @@ impl Layer for Later {
 
     fn flush(&mut self, wire: &mut Sink<'_>) -> Result<(), LayerError> {
         self.0.as_mut().map_or(Ok(()), |records| records.flush(wire))
+    }
+
+    fn is_opening(&self) -> bool {
+        self.0.as_ref().is_some_and(Layer::is_opening)
     }
 
     fn upgrade(&mut self, wire: &mut Sink<'_>) -> Result<(), LayerError> {

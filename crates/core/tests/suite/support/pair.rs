@@ -41,7 +41,7 @@ enum End {
 
 fn end_of<P: Protocol, L: Layer>(side: &Rig<P, L>) -> Option<End> {
     match &side.close {
-        Some(report) if report.reason.is_abort() => Some(End::Reset),
+        Some(report) if report.is_abort() => Some(End::Reset),
         Some(_) => Some(End::Clean),
         None if side.net.half_closed => Some(End::Clean),
         None => None,

@@ -163,7 +163,9 @@ impl<P: Protocol, L: Layer> Rig<P, L> {
         let bound = (limits.input_bytes + limits.output_bytes) as usize + ERROR_REPLY_BYTES + layers;
         assert!(self.conn.held_bytes() <= bound, "I2: {} bytes held, {bound} allowed", self.conn.held_bytes());
         assert_eq!(self.conn.counters().sent, self.net.taken.len() as u64, "sent bytes are counted");
-        if self.close.is_some() {
+        if let Some(report) = &self.close {
+            let is_whole = report.counters.unsent == 0;
+            assert!(is_whole || !self.net.half_closed, "I1: an end before {} bytes", report.counters.unsent);
             assert_eq!(self.wait, Wait::default(), "I4: nothing follows the close");
             assert!(self.net.open.is_empty(), "I6: {:?} stay open", self.net.open.keys());
             assert_eq!(self.conn.held_bytes(), 0, "a closed connection holds nothing");

@@ -24,6 +24,7 @@ type OnFailure = Box<dyn Fn(&Failure<Bad>, &mut Reply<'_>)>;
 pub(crate) struct Hooks {
     consume: OnInput<usize>,
     end: OnInput<()>,
+    cut: On<()>,
     open: On<()>,
     room: On<()>,
     timer: On<Timer>,
@@ -54,6 +55,10 @@ impl Hooks {
                 cx.close();
                 Ok(())
             }),
+            cut: Box::new(|(), cx| {
+                cx.close();
+                Ok(())
+            }),
             open: nothing(),
             room: nothing(),
             timer: nothing(),
@@ -76,6 +81,11 @@ impl Hooks {
 
     pub(crate) fn on_end(mut self, f: impl FnMut(&[u8], &mut Cx<'_>) -> Done + 'static) -> Hooks {
         self.end = Box::new(f);
+        self
+    }
+
+    pub(crate) fn on_cut(mut self, mut f: impl FnMut(&mut Cx<'_>) -> Done + 'static) -> Hooks {
+        self.cut = Box::new(move |(), cx| f(cx));
         self
     }
 
@@ -139,6 +149,11 @@ impl Protocol for Hooks {
     fn end_of_input(&mut self, rest: &[u8], cx: &mut Cx<'_>) -> Done {
         self.calls = counted(self.calls);
         (self.end)(rest, cx)
+    }
+
+    fn input_cut(&mut self, cx: &mut Cx<'_>) -> Done {
+        self.calls = counted(self.calls);
+        (self.cut)((), cx)
     }
 
     fn room(&mut self, cx: &mut Cx<'_>) -> Done {

@@ -319,7 +319,7 @@ impl<P: Speak> Host<P> {
     pub(super) fn on_farewell(&mut self, line: usize, id: Id, report: &CloseReport<P::Error>) {
         let has_peer_ended = self.state.borrow().lines[line].record.borrow().fed_end;
         let is_sure = report.counters.sent == 0 || has_peer_ended;
-        if !report.reason.is_abort() && is_sure {
+        if !report.is_abort() && is_sure {
             self.farewell.finished += 1;
             return;
         }
