@@ -1,7 +1,8 @@
 //! What a TLS engine has to do for the layer, and rustls doing it. The next rustls drops in here.
 
-use drywire_core::layer::Sink;
-use rustls::{Connection, Error};
+use crate::layer::{USED_UP, failed};
+use drywire_core::layer::{LayerError, Sink};
+use rustls::{Connection, Error, SupportedCipherSuite};
 use std::io::{self, BufRead, IoSlice, Write};
 
 /// One side of one TLS connection, bytes to bytes. Nothing here waits.
@@ -18,8 +19,11 @@ pub(crate) trait Engine {
     /// So many of them were taken.
     fn took(&mut self, n: usize);
 
-    /// Encrypts bytes from the front of `plain`; how many.
-    fn send(&mut self, plain: &[u8]) -> usize;
+    /// Encrypts bytes from the front of `plain`; how many, at least one.
+    ///
+    /// # Errors
+    /// None of them is sent, and none will be.
+    fn send(&mut self, plain: &[u8]) -> Result<usize, LayerError>;
 
     /// Ends our direction.
     fn end(&mut self);
@@ -37,14 +41,33 @@ pub(crate) trait Engine {
 pub(crate) struct Rustls {
     pub(crate) connection: Connection,
     has_ended: bool,
+    /// Records that were put out, those of the handshake included.
+    records: u64,
 }
+
+/// Plain bytes of one record (RFC 5246 §6.2.1).
+const RECORD: usize = 1 << 14;
 
 impl Rustls {
     pub(crate) fn new(connection: impl Into<Connection>) -> Rustls {
         let mut connection = connection.into();
         // The layer hands over only what can be sent at once, and takes out all there is.
         connection.set_buffer_limit(None);
-        Rustls { connection, has_ended: false }
+        Rustls { connection, has_ended: false, records: 0 }
+    }
+
+    /// Plain bytes that can still be sent. At the limit of its keys rustls says close_notify by
+    /// itself, swallows what it is given and says that it was written, so it is given no more. Counting
+    /// the handshake's records, too, ends a handful before. The keys of TLS 1.3 are renewed
+    /// (RFC 8446 §4.6.3).
+    fn room(&self) -> usize {
+        match self.connection.negotiated_cipher_suite() {
+            None | Some(SupportedCipherSuite::Tls13(_)) => usize::MAX,
+            Some(SupportedCipherSuite::Tls12(suite)) => {
+                let records = suite.common.confidentiality_limit.saturating_sub(self.records);
+                usize::try_from(records).unwrap_or(usize::MAX).saturating_mul(RECORD)
+            }
+        }
     }
 }
 
@@ -69,8 +92,12 @@ impl Engine for Rustls {
         self.connection.reader().consume(n);
     }
 
-    fn send(&mut self, plain: &[u8]) -> usize {
-        self.connection.writer().write(plain).expect("it goes into memory")
+    fn send(&mut self, plain: &[u8]) -> Result<usize, LayerError> {
+        let n = plain.len().min(self.room());
+        if n == 0 {
+            return Err(failed(USED_UP));
+        }
+        self.connection.writer().write(&plain[..n]).map_err(|_| failed("it has failed before"))
     }
 
     fn end(&mut self) {
@@ -79,7 +106,8 @@ impl Engine for Rustls {
 
     fn put_out(&mut self, wire: &mut Sink<'_>) {
         while self.connection.wants_write() {
-            self.connection.write_tls(&mut Through(wire)).expect("it goes into memory");
+            let mut through = Through { wire, records: &mut self.records };
+            self.connection.write_tls(&mut through).expect("it goes into memory");
         }
     }
 
@@ -94,11 +122,16 @@ impl Engine for Rustls {
 
 /// A sink that rustls writes to: records go from its buffers to where they wait for the transport, and
 /// nowhere in between.
-struct Through<'a, 'b>(&'a mut Sink<'b>);
+struct Through<'a, 'b> {
+    wire: &'a mut Sink<'b>,
+    /// How many: each write of one is whole.
+    records: &'a mut u64,
+}
 
 impl Write for Through<'_, '_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.push(bytes);
+        self.wire.push(bytes);
+        *self.records += 1;
         Ok(bytes.len())
     }
 

@@ -12,7 +12,11 @@ use tracing::debug;
 /// say goodbye (FAULTS 75). What came before is authentic, and may not be all.
 pub const CUT: &str = "the stream ended without the peer's close_notify";
 
-/// The same before the handshake was through.
+/// Why a connection ended that had more to send: TLS 1.2 allows so many records under one key and has no way to
+/// another (with AES-GCM 2^24, RFC 8446 §5.5). A new connection has new keys, and TLS 1.3 renews them.
+pub const USED_UP: &str = "the keys of this connection are used up; a new one can go on";
+
+/// The same as [`CUT`] before the handshake was through.
 const CUT_EARLY: &str = "the stream ended during the handshake";
 
 /// TLS between a transport and a protocol, either side of it. Made by
@@ -194,9 +198,9 @@ impl<E: Engine> Layer for Session<E> {
         if self.engine.is_handshaking() {
             return Ok(0);
         }
-        let n = self.engine.send(plain);
+        let sent = self.engine.send(plain);
         self.engine.put_out(wire);
-        Ok(n)
+        sent
     }
 
     fn is_opening(&self) -> bool {

@@ -30,7 +30,10 @@
 //! - All that the engine has to say is put out in the call that made it say so, an alert behind an
 //!   error too.
 //! - A stream that ends without TLS's own end (close_notify) is told apart from one that ends with
-//!   it: [`Reason::Layer`](drywire_core::Reason::Layer), in the words of [`CUT`].
+//!   it: [`Reason::Layer`](drywire_core::Reason::Layer), in the words of [`CUT`]. Its complete
+//!   messages are answered ([`Protocol::input_cut`](drywire_core::Protocol::input_cut)).
+//! - No byte counts as sent that the engine did not encrypt, at the limit of a key's use neither: then the
+//!   connection ends in the words of [`USED_UP`], without close_notify, and what is unsent is counted.
 //! - Renegotiation is refused (FAULTS 74); rustls has none.
 //! - Before the handshake is through no byte of the protocol is encrypted or kept.
 
@@ -46,7 +49,7 @@ mod starttls;
 pub use client::{Client, ClientBuilder};
 pub use error::TlsError;
 pub use identity::Identity;
-pub use layer::{CUT, Tls};
+pub use layer::{CUT, Tls, USED_UP};
 pub use rustls::ProtocolVersion;
 pub use rustls::RootCertStore;
 pub use rustls::crypto::CryptoProvider;

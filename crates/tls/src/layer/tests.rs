@@ -3,7 +3,7 @@
 
 use super::Session;
 use crate::engine::Engine;
-use drywire_core::layer::{Layer, Sink};
+use drywire_core::layer::{Layer, LayerError, Sink};
 use drywire_core::{CloseReport, Connection, Reason};
 use drywire_protocols::ByteEcho;
 use drywire_server::{Address, Application, Config, Id, Net, Worker};
@@ -98,10 +98,10 @@ impl Engine for Mock {
         self.plain.drain(..n);
     }
 
-    fn send(&mut self, plain: &[u8]) -> usize {
+    fn send(&mut self, plain: &[u8]) -> Result<usize, LayerError> {
         let n = plain.len().min(1 + self.word() % 16_000);
         self.put(PLAIN, &plain[..n]);
-        n
+        Ok(n)
     }
 
     fn end(&mut self) {

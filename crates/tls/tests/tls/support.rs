@@ -3,8 +3,10 @@
 use drywire_core::layer::{Layer, LayerError, Sink};
 use drywire_core::{CloseReport, Connection, Protocol, Reason};
 use drywire_server::{Address, Application, Id, Net, Worker};
-use drywire_tls::{Client, Identity, RootCertStore, Server, Tls};
+use drywire_tls::{Client, CryptoProvider, Identity, ProtocolVersion, RootCertStore, Server, Tls, default_provider};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rustls::crypto::CipherSuiteCommon;
+use rustls::{SupportedCipherSuite, Tls12CipherSuite, Tls13CipherSuite};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Somebody who vouches for others.
@@ -41,6 +43,30 @@ impl Authority {
         let (certificate, key) = self.pem_for(name);
         Identity::from_pem(certificate.as_bytes(), key.as_bytes()).unwrap()
     }
+}
+
+/// Only what `version` has, and keys that may encrypt so many records.
+pub(crate) fn provider_of(version: ProtocolVersion, records: u64) -> CryptoProvider {
+    let mut provider = default_provider();
+    provider.cipher_suites.retain(|suite| suite.version().version == version);
+    for suite in &mut provider.cipher_suites {
+        let common = |common: &CipherSuiteCommon| CipherSuiteCommon {
+            suite: common.suite,
+            hash_provider: common.hash_provider,
+            confidentiality_limit: records,
+        };
+        *suite = match *suite {
+            SupportedCipherSuite::Tls12(suite) => {
+                let limited = Tls12CipherSuite { common: common(&suite.common), ..*suite };
+                SupportedCipherSuite::Tls12(Box::leak(Box::new(limited)))
+            }
+            SupportedCipherSuite::Tls13(suite) => {
+                let limited = Tls13CipherSuite { common: common(&suite.common), ..*suite };
+                SupportedCipherSuite::Tls13(Box::leak(Box::new(limited)))
+            }
+        };
+    }
+    provider
 }
 
 /// One end: its layer, and what came out of it.
@@ -148,11 +174,13 @@ impl Pair {
 pub(crate) struct App<P: Protocol, L: Layer> {
     connection: Box<dyn Fn() -> Connection<P, L>>,
     pub(crate) ended: Vec<Reason<P::Error>>,
+    /// Bytes that were owed to those and not taken.
+    pub(crate) unsent: u64,
 }
 
 impl<P: Protocol, L: Layer> App<P, L> {
     pub(crate) fn new(connection: impl Fn() -> Connection<P, L> + 'static) -> App<P, L> {
-        App { connection: Box::new(connection), ended: Vec::new() }
+        App { connection: Box::new(connection), ended: Vec::new(), unsent: 0 }
     }
 }
 
@@ -163,6 +191,7 @@ impl<N: Net, P: Protocol, L: Layer> Application<N, P, L> for App<P, L> {
 
     fn closed(&mut self, _: &mut Worker<P, L, N>, _: Id, report: CloseReport<P::Error>) {
         self.ended.push(report.reason);
+        self.unsent += report.counters.unsent;
     }
 }
 

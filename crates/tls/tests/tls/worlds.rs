@@ -1,13 +1,13 @@
 //! A server over TLS in a simulated network: the worker that every driver runs, bytes that come in
 //! pieces and late, writes that are cut, and peers that are on TLS themselves (W8; FAULTS 75, 80).
 
-use crate::support::{App, Authority, End, pattern};
+use crate::support::{App, Authority, End, pattern, provider_of};
 use drywire_core::layer::Layer;
 use drywire_core::{Connection, Reason};
 use drywire_protocols::ByteEcho;
 use drywire_server::{Config, Id};
 use drywire_sim::stage::{PeerId, Seen, Setup, Stage};
-use drywire_tls::{CUT, Client, Server, Tls};
+use drywire_tls::{CUT, Client, ProtocolVersion, Server, Tls, USED_UP};
 use std::time::Duration;
 
 /// A server that sends every byte back.
@@ -20,10 +20,13 @@ struct World {
 
 impl World {
     fn new(seed: u64, authority: &Authority) -> World {
+        World::of(seed, authority, Server::new(authority.identity("localhost")).unwrap())
+    }
+
+    fn of(seed: u64, authority: &Authority, tls: Server) -> World {
         let setup = Setup { room_bytes: if seed.is_multiple_of(2) { 500 } else { 64 << 10 }, ..Setup::rough() };
         let mut stage = Stage::set_up(seed, Config::default(), setup);
         let listener = stage.worker().listen(&"127.0.0.1:443".parse().unwrap()).unwrap();
-        let tls = Server::new(authority.identity("localhost")).unwrap();
         World {
             stage,
             echo: App::new(move || Connection::with_layer(ByteEcho, tls.accept().unwrap())),
@@ -85,6 +88,61 @@ fn fault_75_peer_that_goes_without_goodbye_is_told_apart() {
         let [Reason::Layer(error)] = &world.echo.ended[..] else { panic!("seed {seed}: {:?}", world.echo.ended) };
         assert_eq!(error.reason, CUT, "seed {seed}");
         assert_eq!(end.plain, b"all of it?");
+    }
+}
+
+/// It ends its transport alone, before it has heard any.
+#[test]
+fn fault_75_peer_that_goes_without_goodbye_gets_what_it_is_owed() {
+    let authority = Authority::new();
+    for seed in 0..20 {
+        let mut world = World::new(seed, &authority);
+        let (peer, mut end) = world.arrives();
+        world.carry(peer, &mut end);
+        end.says = pattern(100_000);
+        end.speak();
+        world.stage.says(peer, std::mem::take(&mut end.wire));
+        world.stage.ends(peer);
+        let mut heard = vec![0];
+        while !heard.is_empty() {
+            world.stage.run_until_quiet(&mut world.echo);
+            heard = world.stage.take_heard(peer);
+            end.hears(&heard);
+        }
+        assert!(end.plain == pattern(100_000), "seed {seed}: {} bytes", end.plain.len());
+        assert!(end.tls.has_ended(), "seed {seed}: our side says goodbye");
+        let [Reason::Layer(error)] = &world.echo.ended[..] else { panic!("seed {seed}: {:?}", world.echo.ended) };
+        assert_eq!((error.reason, world.echo.unsent), (CUT, 0), "seed {seed}");
+        assert_eq!(world.stage.seen_end(peer), Some(Seen::End), "seed {seed}");
+    }
+}
+
+/// What the keys do not allow any more is unsent, and the peer does not take what came for all.
+#[test]
+fn i1_keys_that_are_used_up_are_a_reset_behind_what_was_sent() {
+    let authority = Authority::new();
+    for seed in 0..20 {
+        let provider = provider_of(ProtocolVersion::TLSv1_2, 64);
+        let tls = Server::builder(authority.identity("localhost")).provider(provider).build().unwrap();
+        let mut world = World::of(seed, &authority, tls);
+        let (peer, mut end) = world.arrives();
+        let mut said = 0;
+        while world.echo.ended.is_empty() && said < 4000 {
+            end.says = pattern(8);
+            said += 8;
+            end.speak();
+            world.stage.says(peer, std::mem::take(&mut end.wire));
+            world.stage.run_until_quiet(&mut world.echo);
+            end.hears(&world.stage.take_heard(peer));
+            // It lingers for a peer that does not end.
+            world.stage.later(Duration::from_secs(if said > 2000 { 10 } else { 0 }));
+            world.stage.run_until_quiet(&mut world.echo);
+        }
+        let [Reason::Layer(error)] = &world.echo.ended[..] else { panic!("seed {seed}: {:?}", world.echo.ended) };
+        assert_eq!(error.reason, USED_UP, "seed {seed}");
+        assert!(end.plain.len() > 8 * 50 && end.plain.len() < 8 * 64, "seed {seed}: {} bytes", end.plain.len());
+        assert!(world.echo.unsent > 0 && !end.tls.has_ended(), "seed {seed}");
+        assert_eq!(world.stage.seen_end(peer), Some(Seen::Reset), "seed {seed}");
     }
 }
 
