@@ -189,7 +189,7 @@ fn fault_66_what_a_layer_encoded_before_it_failed_counts_until_it_is_taken() {
 fn fault_75_file_that_is_being_opened_when_the_stream_is_cut_is_sent() {
     let protocol = Hooks::new()
         .on_consume(|input, cx| {
-            drop(cx.open_file(b"file")?);
+            let _ = cx.open_file(b"file")?;
             Ok(input.len())
         })
         .on_file(|opened, cx| cx.stream_file(opened.id, 0, opened.result.expect("it is there")));

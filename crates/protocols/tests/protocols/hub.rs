@@ -3,6 +3,7 @@
 use crate::sent::Sent;
 use crate::wire::Peer;
 use bytes::Bytes;
+use drywire_core::layer::{Layer, LayerError, Sink};
 use drywire_core::record::Record;
 use drywire_core::{Action, CloseReport, Connection, Limit, Read, Reason, Time, Wait, Workspace};
 use drywire_protocols::{BadMessage, Hub, HubCommand, HubEcho, HubEvent};
@@ -74,8 +75,8 @@ fn h14_message_cut_at_every_byte_of_its_length_is_told() {
 }
 
 /// One end of a connection, by hand.
-struct Talk {
-    connection: Connection<Hub>,
+struct Talk<L: Layer = ()> {
+    connection: Connection<Hub, L>,
     workspace: Workspace,
     events: Vec<HubEvent>,
     sent: Vec<u8>,
@@ -85,7 +86,13 @@ struct Talk {
 
 impl Talk {
     fn new(hub: Hub) -> Talk {
-        let (connection, workspace) = (Connection::new(hub), Workspace::new());
+        Talk::over((), hub)
+    }
+}
+
+impl<L: Layer> Talk<L> {
+    fn over(layer: L, hub: Hub) -> Talk<L> {
+        let (connection, workspace) = (Connection::with_layer(hub, layer), Workspace::new());
         Talk { connection, workspace, events: Vec::new(), sent: Vec::new(), report: None, now: Time::ZERO }
     }
 
@@ -147,6 +154,42 @@ fn h9_messages_are_told_in_order_and_the_end_after_all_of_them() {
     talk.connection.lend(&mut talk.workspace, Time::ZERO).close();
     talk.turn(Some(b""), None);
     assert_eq!(talk.report.expect("closed").reason, Reason::Requested);
+}
+
+/// Ends where its layer does not.
+struct Cut;
+
+const CUT: LayerError = LayerError { layer: "cut", reason: "by the test" };
+
+impl Layer for Cut {
+    fn receive(&mut self, received: &[u8], plain: &mut Sink<'_>, _: &mut Sink<'_>) -> Result<(), LayerError> {
+        plain.push(received);
+        Ok(())
+    }
+
+    fn send(&mut self, plain: &[u8], wire: &mut Sink<'_>) -> Result<usize, LayerError> {
+        wire.push(plain);
+        Ok(plain.len())
+    }
+
+    fn receive_end(&mut self) -> Result<(), LayerError> {
+        Err(CUT)
+    }
+}
+
+#[test]
+fn fault_75_messages_before_a_cut_are_answered_and_no_end_is_told() {
+    let mut talk = Talk::over(Cut, Hub::new());
+    talk.hears(&[&framed(b"one")[..], &framed(b"two")[..9]].concat());
+    talk.turn(None, None);
+    assert_eq!(talk.events, [HubEvent::Message("one".into())]);
+    assert!(talk.report.is_none(), "its answer is still to come");
+    talk.turn(Some(b""), says(b"an answer"));
+    assert_eq!(talk.sent, framed(b"an answer"));
+    talk.now = Time::from_nanos(60_000_000_000);
+    talk.turn(Some(b""), None);
+    let report = talk.report.expect("closed");
+    assert_eq!((report.reason, report.counters.unsent, report.counters.discarded), (Reason::Layer(CUT), 0, 9));
 }
 
 /// Nobody has to be told twice that it is over.

@@ -12,13 +12,16 @@ use drywire_sim::replay::{Options, OutputByte, Replayed, replay};
 
 #[test]
 fn layered_connections_come_out_as_recorded() {
-    let (mut calls, mut failed, mut held, mut read) = ([0; 6], 0, 0, 0);
+    let (mut calls, mut failed, mut held, mut read, mut cut) = ([0; 6], 0, 0, 0, 0);
     for seed in 0..300 {
         let random = &mut Random::new(seed);
         let mut text = encode(&lines(random, &["GET 900", "SIZE 4", "NOOP", "GET nothing", "GET 20000"], 20));
-        if random.one_in(4) {
+        match random.between(0, 7) {
             // The length of the second record.
-            text[1 + 101] = 200;
+            0 | 1 => text[1 + 101] = 200,
+            // Ended by the transport alone.
+            2 | 3 => text.truncate(random.between(1, text.len())),
+            _ => {}
         }
         let layered = Connection::with_layer(Dialog::new(), Records::default());
         let limits = Limits { input_bytes: 60, ..*layered.limits() };
@@ -28,6 +31,9 @@ fn layered_connections_come_out_as_recorded() {
         for located in reader.entries() {
             let entry = located.expect("undamaged").entry;
             read += usize::from(matches!(entry, Entry::FileRead { .. }));
+            cut += usize::from(
+                matches!(&entry, Entry::Report { text, counters, .. } if text.front.contains("cut off") && counters.unsent == 0 && counters.sent > 100),
+            );
             let Entry::Layer(call) = entry else { continue };
             calls[call.kind as usize] += 1;
             failed += usize::from(call.error.is_some());
@@ -36,6 +42,7 @@ fn layered_connections_come_out_as_recorded() {
     }
     assert!(calls.iter().all(|calls| *calls > 50), "{calls:?}");
     assert!(failed > 10 && held > 10 && read > 10, "{failed} failed, {held} held back, {read} read from files");
+    assert!(cut > 10, "{cut} cut, and answered");
 }
 
 /// And those that began as nothing.

@@ -1,11 +1,11 @@
 //! The layer over an engine that is no cryptography: its bytes come from a seed, so that a world with
 //! it is the same world again, to the byte.
 
-use super::Session;
+use super::{CUT, CUT_EARLY, Session, failed};
 use crate::engine::Engine;
 use drywire_core::layer::{Layer, LayerError, Sink};
-use drywire_core::{CloseReport, Connection, Reason};
-use drywire_protocols::ByteEcho;
+use drywire_core::{CloseReport, Connection, Protocol, Reason};
+use drywire_protocols::{ByteEcho, LineEcho};
 use drywire_server::{Address, Application, Config, Id, Net, Worker};
 use drywire_sim::stage::{Setup, Stage};
 use rustls::Error;
@@ -122,23 +122,30 @@ impl Engine for Mock {
     }
 }
 
-/// Sends every byte back, and keeps how connections ended.
-struct Echo {
+/// Serves one protocol, and keeps how connections ended.
+struct Serves<P> {
     seed: u64,
+    protocol: P,
     ended: Vec<Reason<Infallible>>,
 }
 
-impl<N: Net> Application<N, ByteEcho, Session<Mock>> for Echo {
+impl<P> Serves<P> {
+    fn new(seed: u64, protocol: P) -> Serves<P> {
+        Serves { seed, protocol, ended: Vec::new() }
+    }
+}
+
+impl<N: Net, P: Protocol<Error = Infallible> + Copy> Application<N, P, Session<Mock>> for Serves<P> {
     fn accept(
         &mut self,
-        _: &mut Worker<ByteEcho, Session<Mock>, N>,
+        _: &mut Worker<P, Session<Mock>, N>,
         _: Id,
         _: &Address,
-    ) -> Option<Connection<ByteEcho, Session<Mock>>> {
-        Some(Connection::with_layer(ByteEcho, Session::new(Mock::new(self.seed, false))))
+    ) -> Option<Connection<P, Session<Mock>>> {
+        Some(Connection::with_layer(self.protocol, Session::new(Mock::new(self.seed, false))))
     }
 
-    fn closed(&mut self, _: &mut Worker<ByteEcho, Session<Mock>, N>, _: Id, report: CloseReport<Infallible>) {
+    fn closed(&mut self, _: &mut Worker<P, Session<Mock>, N>, _: Id, report: CloseReport<Infallible>) {
         self.ended.push(report.reason);
     }
 }
@@ -151,7 +158,7 @@ fn world(seed: u64) -> Outcome {
     let setup = Setup { room_bytes: if seed.is_multiple_of(2) { 400 } else { 64 << 10 }, ..Setup::rough() };
     let mut stage = Stage::set_up(seed, Config::default(), setup);
     let listener = stage.worker().listen(&"127.0.0.1:443".parse().unwrap()).unwrap();
-    let mut echo = Echo { seed, ended: Vec::new() };
+    let mut echo = Serves::new(seed, ByteEcho);
     let peer = stage.arrives(listener);
     let mut end = Session::new(Mock::new(seed, true));
     let (mut wire, mut plain, mut says) = (Vec::new(), Vec::new(), pattern());
@@ -193,4 +200,40 @@ fn w8_world_of_a_seed_is_the_same_world_again() {
         hashes.insert(first.2);
     }
     assert_eq!(hashes.len(), 300, "and another seed is another world");
+}
+
+/// What is whole by then is answered, and only what the peer's own end is behind is all.
+#[test]
+fn fault_75_stream_that_is_cut_at_any_byte_answers_what_is_whole() {
+    let mut client = Mock::new(0, true);
+    let shaken = client.out.len();
+    // How far the wire goes, and what was said by then.
+    let mut wholes = vec![(shaken, String::new())];
+    for piece in ["one\n", "tw", "o\n", "three\nfour\nfi", "ve"] {
+        client.put(PLAIN, piece.as_bytes());
+        let said = wholes.last().unwrap().1.clone() + piece;
+        wholes.push((client.out.len(), said));
+    }
+    client.end();
+    let wire = client.out;
+    for cut in (0..shaken).step_by(100).chain(shaken..=wire.len()) {
+        let mut stage = Stage::set_up(cut as u64, Config::default(), Setup::rough());
+        let listener = stage.worker().listen(&"127.0.0.1:443".parse().unwrap()).unwrap();
+        let mut echo = Serves::new(0, LineEcho);
+        let peer = stage.arrives(listener);
+        stage.says(peer, &wire[..cut]);
+        stage.ends(peer);
+        stage.run_until_quiet(&mut echo);
+        let (mut end, mut heard) = (Session::new(Mock::new(0, true)), Vec::new());
+        let came = stage.take_heard(peer);
+        end.receive(&came, &mut Sink::unbounded(&mut heard), &mut Sink::unbounded(&mut Vec::new())).unwrap();
+        let said = wholes.iter().rev().find(|(at, _)| *at <= cut).map(|(_, said)| said.as_str());
+        let (owed, reason) = match said {
+            None => ("", Reason::Layer(failed(CUT_EARLY))),
+            Some(said) if cut == wire.len() => (said, Reason::Finished),
+            Some(said) => (&said[..said.rfind('\n').map_or(0, |at| at + 1)], Reason::Layer(failed(CUT))),
+        };
+        assert_eq!((String::from_utf8_lossy(&heard), &echo.ended[..]), (owed.into(), &[reason][..]), "cut at {cut}");
+        assert_eq!(end.has_ended(), cut >= shaken, "cut at {cut}: our goodbye");
+    }
 }

@@ -7,6 +7,7 @@ use crate::close::Reason;
 use crate::connection::{Connection, Live};
 use crate::context::Context;
 use crate::error::Stop;
+use crate::layer::{Layer, LayerError, Sink};
 use crate::limits::{Limit, Limits};
 use crate::output::{Refused, Writer};
 use crate::protocol::Protocol;
@@ -27,7 +28,7 @@ struct Outcome<Event, Error> {
 }
 
 /// Performs what is due; the transport takes everything.
-fn settle<P: Protocol>(live: &mut Live<'_, P>, outcome: &mut Outcome<P::Event, P::Error>)
+fn settle<P: Protocol, L: Layer>(live: &mut Live<'_, P, L>, outcome: &mut Outcome<P::Event, P::Error>)
 where
     P::Event: Debug,
     P::Error: Debug,
@@ -52,8 +53,8 @@ where
 }
 
 /// One turn for each piece of input, one for each command, and one for the end.
-fn run<'a, P: Protocol>(
-    connection: &mut Connection<P>,
+fn run<'a, P: Protocol, L: Layer>(
+    connection: &mut Connection<P, L>,
     pieces: impl IntoIterator<Item = &'a [u8]>,
     commands: Vec<P::Command>,
 ) -> Outcome<P::Event, P::Error>
@@ -337,6 +338,10 @@ impl Decode for Numbers {
     fn end(&self) -> Option<Option<i64>> {
         Some(None)
     }
+
+    fn cut(&self) -> Option<Option<i64>> {
+        Some(Some(i64::MAX))
+    }
 }
 
 impl Encode for Numbers {
@@ -360,4 +365,39 @@ fn e9_application_that_hears_of_the_end_answers_after_it() {
     settle(&mut live, &mut outcome);
     assert_eq!(outcome.sent, format!("{}\n", i64::MIN).into_bytes());
     assert_eq!(outcome.closed, Some(Reason::Requested));
+}
+
+/// Ends where its layer does not.
+struct Cut;
+
+impl Layer for Cut {
+    fn receive(&mut self, received: &[u8], plain: &mut Sink<'_>, _: &mut Sink<'_>) -> Result<(), LayerError> {
+        plain.push(received);
+        Ok(())
+    }
+
+    fn send(&mut self, plain: &[u8], wire: &mut Sink<'_>) -> Result<usize, LayerError> {
+        wire.push(plain);
+        Ok(plain.len())
+    }
+
+    fn receive_end(&mut self) -> Result<(), LayerError> {
+        Err(CUT)
+    }
+}
+
+const CUT: LayerError = LayerError { layer: "cut", reason: "by the test" };
+
+#[test]
+fn fault_75_application_hears_of_a_cut_where_its_codec_says_so_and_answers_after_it() {
+    let mut connection = Connection::with_layer(Messages::new(Lines::new(64), (Numbers, Numbers)), Cut);
+    // The last line may be half of one: it is not told, and no error.
+    let mut outcome = run(&mut connection, [&b"1\n-2"[..]], vec![]);
+    assert_eq!((outcome.events.as_slice(), &outcome.closed), (&[Some(1), Some(i64::MAX)][..], &None));
+    let mut workspace = Workspace::new();
+    let mut live = connection.lend(&mut workspace, Time::ZERO);
+    live.handle_command(7).expect("open");
+    live.close();
+    settle(&mut live, &mut outcome);
+    assert_eq!((outcome.sent.as_slice(), outcome.closed), (&b"7\n"[..], Some(Reason::Layer(CUT))));
 }
