@@ -61,7 +61,7 @@ impl<P: Protocol, L: Layer> Connection<P, L> {
         }
         let layer = &self.layer;
         let (holding, owing, ended) = (layer.is_holding(), layer.is_owing(), layer.has_ended());
-        let opening = layer.is_opening();
+        let (opening, partial) = (layer.is_opening(), layer.is_partial());
         let Some(tape) = &mut self.tape else { return };
         let Called { kind, error, taken, crc, wire } = called;
         let call = LayerCall {
@@ -75,6 +75,7 @@ impl<P: Protocol, L: Layer> Connection<P, L> {
             owing,
             ended,
             opening,
+            partial,
         };
         tape.recorder.on_layer(call, plain);
     }

@@ -54,6 +54,14 @@ pub trait Layer {
         false
     }
 
+    /// Something has begun to come in and is not whole, and until it is nothing comes of it: a
+    /// record, a line, a handshake's flight. That is a message under way: the protocol's clocks for one
+    /// ([`Limits::message_ms`](crate::Limits::message_ms), [`Limits::min_rate`](crate::Limits::min_rate))
+    /// go for it, as if the protocol had seen the first byte.
+    fn is_partial(&self) -> bool {
+        false
+    }
+
     /// Takes bytes from the front of `plain` and puts their encoding into `wire`.
     /// Returns how many it took; 0 means "not before I have received more".
     ///

@@ -80,6 +80,10 @@ impl<Outer: Layer, Inner: Layer> Layer for Stack<Outer, Inner> {
         self.outer.is_holding() || self.inner.is_holding()
     }
 
+    fn is_partial(&self) -> bool {
+        self.outer.is_partial() || self.inner.is_partial()
+    }
+
     fn has_ended(&self) -> bool {
         self.outer.has_ended() || self.inner.has_ended()
     }

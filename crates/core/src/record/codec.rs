@@ -34,7 +34,9 @@
 //!                      · n wire · n length · layer · n length · reason, the last four when failed
 //! 31   End             b 0 Closed, 1 Dropped, 2 Full
 //! 32   FlushOnly
-//! 33   Cut             n messages       34 Again
+//! 33   Layer           the same, and partial
+//! 34   Cut             n messages
+//! 35   Again
 //!
 //! text             n whole length · c crc · n length · the front, in UTF-8
 //! misuse           0 none, then the variants in their order
@@ -149,8 +151,8 @@ pub(super) fn put(entry: &Entry<'_>, now: Time, out: &mut Vec<u8>) {
         Entry::Layer(call) => put_layer(call, out),
         Entry::End(ended) => out.extend_from_slice(&[31, position(&ENDS, *ended)]),
         Entry::FlushOnly => tag(32, out),
-        Entry::Again => tag(34, out),
-        Entry::Cut { messages } => put_numbers(33, &[(*messages).into()], out),
+        Entry::Again => tag(35, out),
+        Entry::Cut { messages } => put_numbers(34, &[(*messages).into()], out),
     }
 }
 
@@ -197,11 +199,11 @@ pub(super) fn take<'a>(from: &mut &'a [u8], now: Time) -> Option<Entry<'a>> {
         27 => Entry::HalfClose,
         28 => Entry::Report { kind: take_one(&KINDS, from)?, text: take_text(from)?, counters: take_counters(from)? },
         29 => take_wait(from, now)?,
-        30 => Entry::Layer(take_layer(from)?),
+        tag @ (30 | 33) => Entry::Layer(take_layer(tag == 33, from)?),
         31 => Entry::End(take_one(&ENDS, from)?),
         32 => Entry::FlushOnly,
-        34 => Entry::Again,
-        33 => Entry::Cut { messages: take_u32(from)? },
+        34 => Entry::Cut { messages: take_u32(from)? },
+        35 => Entry::Again,
         _ => return None,
     })
 }
@@ -341,7 +343,7 @@ fn put_layer(call: &LayerCall<'_>, out: &mut Vec<u8>) {
     let failed = call.error.is_some();
     let flags = [failed, call.holding, call.owing, call.ended, call.opening];
     let flags = flags.iter().rev().fold(0, |flags, is_so| flags << 1 | u8::from(*is_so));
-    out.extend_from_slice(&[30, position(&CALLS, call.kind) | flags << 3]);
+    out.extend_from_slice(&[if call.partial { 33 } else { 30 }, position(&CALLS, call.kind) | flags << 3]);
     put_number(call.taken.into(), out);
     out.extend_from_slice(&call.crc.to_le_bytes());
     put_number(call.plain.into(), out);
@@ -352,7 +354,7 @@ fn put_layer(call: &LayerCall<'_>, out: &mut Vec<u8>) {
     }
 }
 
-fn take_layer<'a>(from: &mut &'a [u8]) -> Option<LayerCall<'a>> {
+fn take_layer<'a>(partial: bool, from: &mut &'a [u8]) -> Option<LayerCall<'a>> {
     let flags = take_byte(from)?;
     let kind = *CALLS.get(usize::from(flags & 7))?;
     let (taken, crc, plain, wire) = (take_u32(from)?, take_crc(from)?, take_u32(from)?, take_u32(from)?);
@@ -362,7 +364,7 @@ fn take_layer<'a>(from: &mut &'a [u8]) -> Option<LayerCall<'a>> {
     };
     let [holding, owing, ended, opening] = [16, 32, 64, 128].map(|bit| flags & bit != 0);
     let is_sound = u64::from(wire) <= MOST_WIRE;
-    is_sound.then_some(LayerCall { kind, taken, crc, plain, wire, error, holding, owing, ended, opening })
+    is_sound.then_some(LayerCall { kind, taken, crc, plain, wire, error, holding, owing, ended, opening, partial })
 }
 
 /// Wraps, so that a clock that runs backwards is recorded as well.

@@ -288,6 +288,8 @@ pub struct LayerCall<'a> {
     pub ended: bool,
     /// [`Layer::is_opening`](crate::layer::Layer::is_opening) afterwards.
     pub opening: bool,
+    /// [`Layer::is_partial`](crate::layer::Layer::is_partial) afterwards.
+    pub partial: bool,
 }
 
 /// The calls of [`Layer`](crate::layer::Layer).
@@ -367,9 +369,9 @@ impl Text<'_> {
 impl LayerCall<'_> {
     fn into_owned(self) -> LayerCall<'static> {
         let owned = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
-        let LayerCall { kind, taken, crc, plain, wire, error, holding, owing, ended, opening } = self;
+        let LayerCall { kind, taken, crc, plain, wire, error, holding, owing, ended, opening, partial } = self;
         let error = error.map(|(layer, reason)| (owned(layer), owned(reason)));
-        LayerCall { kind, taken, crc, plain, wire, error, holding, owing, ended, opening }
+        LayerCall { kind, taken, crc, plain, wire, error, holding, owing, ended, opening, partial }
     }
 }
 

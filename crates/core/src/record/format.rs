@@ -9,14 +9,14 @@
 //!         4..8   CRC-32 of the payload, low byte first
 //!         8..12  CRC-32 of bytes 0..8, low byte first
 //!         12..   payload
-//! 'H'     b version (2) · b flags: 1 masked, 2 layered · name · note · 12 limits
+//! 'H'     b version (3) · b flags: 1 masked, 2 layered · name · note · 12 limits
 //!         · n number of the first entry
 //! 'B' 'L' n number of its first entry · n time of the turn it begins in, in ns · entries
 //! ```
 //!
 //! Name and note are `n length · UTF-8`; the limits are numbers in the order of
 //! [`Limits`]' fields. Version 1 has 8 of them: no first byte, message or rate was
-//! limited then.
+//! limited then. Before version 3 no layer said that it holds a part of something.
 //!
 //! Every byte is covered by a checksum of a text short enough that one changed
 //! byte is told apart from every other: see [`one_byte`](super::one_byte). A block
@@ -29,7 +29,7 @@ use crate::limits::Limits;
 use alloc::vec::Vec;
 
 pub(super) const MAGIC: [u8; 8] = *b"DRYWREC\n";
-pub(super) const VERSION: u8 = 2;
+pub(super) const VERSION: u8 = 3;
 /// The oldest that is read still.
 pub(super) const OLDEST: u8 = 1;
 /// Bytes before the payload of a block.

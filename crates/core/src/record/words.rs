@@ -121,6 +121,9 @@ impl fmt::Display for LayerCall<'_> {
         if self.opening {
             f.write_str("; shakes hands")?;
         }
+        if self.partial {
+            f.write_str("; holds a part of something")?;
+        }
         Ok(())
     }
 }

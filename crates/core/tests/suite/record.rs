@@ -144,7 +144,7 @@ fn file_is_laid_out_as_documented() {
     assert_eq!(&file[..8], b"DRYWREC\n");
     assert_eq!((file[8], file[9], file[11]), (b'H', 0, 0));
     let header = [
-        &b"\x02\x00\x06script\x01n"[..],
+        &b"\x03\x00\x06script\x01n"[..],
         // 256, 2048, 1 MiB, 5000, 60000, 0; 0, 0, 0, 60000; 4, 2, and the first entry.
         b"\x80\x02\x80\x10\x80\x80\x40\x88\x27\xe0\xd4\x03\x00",
         b"\x00\x00\x00\xe0\xd4\x03\x04\x02\x00",

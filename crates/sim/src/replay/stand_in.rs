@@ -15,6 +15,7 @@ pub(super) struct StandIn<'a> {
     is_owing: bool,
     has_ended: bool,
     is_opening: bool,
+    is_partial: bool,
     /// The plain bytes that were taken last, to find out which of them differ.
     sent: Rc<RefCell<Vec<u8>>>,
 }
@@ -27,7 +28,8 @@ struct Recorded<'a> {
 
 impl<'a> StandIn<'a> {
     pub(super) fn new(entries: Entries<'a>, sent: Rc<RefCell<Vec<u8>>>) -> StandIn<'a> {
-        StandIn { entries, is_holding: false, is_owing: false, has_ended: false, is_opening: false, sent }
+        let (is_holding, is_owing, has_ended, is_opening, is_partial) = (false, false, false, false, false);
+        StandIn { entries, is_holding, is_owing, has_ended, is_opening, is_partial, sent }
     }
 
     /// The next call, if it is of this kind. When it is not, the two recordings
@@ -42,7 +44,7 @@ impl<'a> StandIn<'a> {
             return Err(UNEXPECTED);
         }
         (self.is_holding, self.is_owing) = (call.holding, call.owing);
-        (self.has_ended, self.is_opening) = (call.ended, call.opening);
+        (self.has_ended, self.is_opening, self.is_partial) = (call.ended, call.opening, call.partial);
         let mut plain = Vec::new();
         while plain.len() < call.plain as usize {
             let Entry::Bytes(piece) = self.next()? else { return Err(UNEXPECTED) };
@@ -97,6 +99,10 @@ impl Layer for StandIn<'_> {
 
     fn is_holding(&self) -> bool {
         self.is_holding
+    }
+
+    fn is_partial(&self) -> bool {
+        self.is_partial
     }
 
     fn send(&mut self, plain: &[u8], wire: &mut Sink<'_>) -> Result<usize, LayerError> {

@@ -27,6 +27,10 @@ impl Layer for Doubling {
         Ok(())
     }
 
+    fn is_partial(&self) -> bool {
+        self.half.is_some()
+    }
+
     fn send(&mut self, plain: &[u8], wire: &mut Sink<'_>) -> Result<usize, LayerError> {
         wire.push(&Doubling::encode(plain));
         Ok(plain.len())

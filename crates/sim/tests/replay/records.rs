@@ -65,6 +65,10 @@ impl Layer for Records {
         !self.held.is_empty()
     }
 
+    fn is_partial(&self) -> bool {
+        !self.partial.is_empty()
+    }
+
     fn send(&mut self, plain: &[u8], wire: &mut Sink<'_>) -> Result<usize, LayerError> {
         if self.waits {
             return ().send(plain, wire);

@@ -71,8 +71,10 @@ fn all() -> Vec<Entry<'static>> {
         .chain([(LayerCallKind::Send, Some((Cow::Borrowed("tls"), Cow::Borrowed("bad record"))))])
     {
         let (holding, owing, ended) = (error.is_some(), error.is_none(), kind == LayerCallKind::Receive);
-        let (opening, taken, crc, plain, wire) = (kind == LayerCallKind::Open, 1, 2, 3, 4);
-        all.push(Entry::Layer(LayerCall { kind, taken, crc, plain, wire, error, holding, owing, ended, opening }));
+        let (opening, partial) = (kind == LayerCallKind::Open, kind == LayerCallKind::Flush);
+        let (taken, crc, plain, wire) = (1, 2, 3, 4);
+        let call = LayerCall { kind, taken, crc, plain, wire, error, holding, owing, ended, opening, partial };
+        all.push(Entry::Layer(call));
     }
     all
 }
@@ -114,6 +116,7 @@ fn no_entry_is_longer_than_the_longest() {
         owing: yes,
         ended: yes,
         opening: yes,
+        partial: yes,
     };
     let report = Entry::Report { kind: ReasonKind::Peer, text: most, counters };
     for entry in [Entry::Layer(call), report] {

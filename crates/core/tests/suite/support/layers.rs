@@ -116,6 +116,10 @@ impl Layer for Records {
         !self.held.0.is_empty()
     }
 
+    fn is_partial(&self) -> bool {
+        !self.partial.is_empty()
+    }
+
     fn send(&mut self, plain: &[u8], wire: &mut Sink<'_>) -> Result<usize, LayerError> {
         self.still_works()?;
         if self.shakes_hands && !self.hello_came {
@@ -185,6 +189,10 @@ impl Layer for Escapes {
         !self.held.0.is_empty()
     }
 
+    fn is_partial(&self) -> bool {
+        self.escaped
+    }
+
     fn send(&mut self, plain: &[u8], wire: &mut Sink<'_>) -> Result<usize, LayerError> {
         for byte in plain {
             match *byte {
@@ -214,6 +222,10 @@ impl Layer for Later {
 
     fn is_holding(&self) -> bool {
         self.0.as_ref().is_some_and(Layer::is_holding)
+    }
+
+    fn is_partial(&self) -> bool {
+        self.0.as_ref().is_some_and(Layer::is_partial)
     }
 
     fn send(&mut self, plain: &[u8], wire: &mut Sink<'_>) -> Result<usize, LayerError> {
