@@ -38,19 +38,23 @@ pub struct Limits {
     /// The wait for the peer's own end is part of it. 0: not at all.
     pub linger_ms: u32,
     /// Output is owed and the peer took nothing for this long: the connection ends
-    /// as [`Reason::Stalled`](crate::Reason::Stalled).
+    /// as [`Reason::Stalled`](crate::Reason::Stalled). What waits for a layer's handshake is not
+    /// refused by the peer, and has the time of `first_byte_ms`.
     pub stall_ms: u32,
     /// Not a byte moved, in either direction, for this long: [`Limit::Idle`].
     /// File bytes are bytes.
     pub idle_ms: u32,
     /// The peer has not said a byte yet, for this long: [`Limit::FirstByte`]. Counts
     /// from the first turn, or from the last byte of ours that was taken. With layers
-    /// it is the first byte for the protocol, so their handshake is part of it; it begins
-    /// anew with an upgrade.
+    /// it is the first byte behind their handshake, which is part of this time; it begins
+    /// anew with an upgrade. A handshake that is not through by then ends with
+    /// [`Limit::Handshake`], without last words, which the peer could not read; where this is
+    /// not decided, after `stall_ms`, and in a close after `linger_ms` too.
     pub first_byte_ms: u32,
     /// A message is not whole this long after its first byte: [`Limit::Message`]
     /// (FAULTS 1). More bytes do not put it off. A message begins with the first byte
-    /// that [`Protocol::consume`](crate::Protocol::consume) has not taken, and ends when
+    /// that [`Protocol::consume`](crate::Protocol::consume) has not taken, or of which a layer
+    /// makes nothing yet ([`Layer::is_partial`](crate::layer::Layer::is_partial)), and ends when
     /// it is taken; of one that is taken in parts
     /// ([`Context::unfinished`](crate::Context::unfinished)) each part has this long,
     /// from the one before on.
@@ -126,6 +130,9 @@ pub enum Limit {
     Idle(u32),
     /// The peer said nothing in its first so many milliseconds.
     FirstByte(u32),
+    /// A layer's handshake was not through after so many milliseconds, and what waited for it
+    /// was not sent.
+    Handshake(u32),
     /// A message, or a part of it, was not whole within this many milliseconds.
     Message(u32),
     /// A message came in slower than this many bytes per second.
@@ -144,6 +151,7 @@ impl fmt::Display for Limit {
             Limit::Opens => write!(f, "more than one file asked for at a time"),
             Limit::Idle(ms) => write!(f, "nothing moved for {ms} ms"),
             Limit::FirstByte(ms) => write!(f, "nothing said for {ms} ms"),
+            Limit::Handshake(ms) => write!(f, "nothing said for {ms} ms: the handshake did not complete"),
             Limit::Message(ms) => write!(f, "message not whole within {ms} ms"),
             Limit::Rate(n) => write!(f, "message slower than {n} bytes per second"),
         }

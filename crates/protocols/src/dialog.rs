@@ -155,6 +155,7 @@ impl Protocol for Dialog {
                 | Limit::Parts(_)
                 | Limit::Idle(_)
                 | Limit::FirstByte(_)
+                | Limit::Handshake(_)
                 | Limit::Message(_)
                 | Limit::Rate(_),
             )

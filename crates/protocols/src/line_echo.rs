@@ -69,6 +69,7 @@ impl Protocol for LineEcho {
                 | Limit::Parts(_)
                 | Limit::Idle(_)
                 | Limit::FirstByte(_)
+                | Limit::Handshake(_)
                 | Limit::Message(_)
                 | Limit::Rate(_),
             )

@@ -73,6 +73,7 @@ fn limit_in_words(text: &str) -> Option<String> {
         "Parts" => Limit::Parts(number.parse().ok()?),
         "Idle" => Limit::Idle(number.parse().ok()?),
         "FirstByte" => Limit::FirstByte(number.parse().ok()?),
+        "Handshake" => Limit::Handshake(number.parse().ok()?),
         "Message" => Limit::Message(number.parse().ok()?),
         "Rate" => Limit::Rate(number.parse().ok()?),
         _ => return None,
@@ -125,7 +126,7 @@ mod tests {
         assert_eq!(reason_in_words(ReasonKind::Limit, &text("Limit(Input(4096))")), long);
         assert_eq!(reason_in_words(ReasonKind::Limit, &text("Limit(Opens)")), "limit: Opens");
         let bounds = [Limit::Frame(1), Limit::Output(2), Limit::Events(3), Limit::Parts(4)];
-        let deadlines = [Limit::Idle(5), Limit::FirstByte(6), Limit::Message(7), Limit::Rate(8)];
+        let deadlines = [Limit::Idle(5), Limit::FirstByte(6), Limit::Handshake(7), Limit::Message(8), Limit::Rate(9)];
         for limit in bounds.into_iter().chain(deadlines) {
             let front = format!("Limit({limit:?})");
             let text = Text { len: front.len() as u32, front: front.into(), crc: 0 };

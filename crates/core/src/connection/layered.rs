@@ -32,6 +32,15 @@ impl<P: Protocol, L: Layer> Connection<P, L> {
         self.wire_ahead() > 0
     }
 
+    /// Output of a close waits for a layer to open.
+    pub(super) fn waits_for_opening(&self) -> bool {
+        let is_queued = || self.buffers.as_ref().is_some_and(|buffers| !buffers.output.is_empty());
+        !L::TRANSPARENT
+            && self.output_end == OutputEnd::Asked
+            && self.layer.is_opening()
+            && (self.layer.is_owing() || is_queued())
+    }
+
     /// Only answers of the layers themselves come this far: a peer that asks for
     /// them and takes none is not read any more.
     pub(super) fn wire_is_full(&self) -> bool {

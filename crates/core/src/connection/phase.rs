@@ -226,6 +226,25 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
         self.conn.set_phase(Phase::Closing(Box::new(reason)));
     }
 
+    /// A layer is not open in time. What waits for that was never offered to the peer, and last words
+    /// could not be: the layer's own end goes out, and the close is an orderly one.
+    pub(super) fn give_up_opening(&mut self, reason: Reason<P::Error>) {
+        if self.flush_only {
+            // The layer's end would have to be kept.
+            return self.end_now(reason);
+        }
+        match &mut self.conn.phase {
+            Phase::New | Phase::Active => self.begin_close(reason),
+            Phase::Flushing(end) => end.reason = reason,
+            Phase::Lingering(_) | Phase::Closing(_) | Phase::Closed => {}
+        }
+        self.drop_output();
+        if matches!(self.conn.output_end, OutputEnd::Open | OutputEnd::Asked) {
+            self.conn.output_end = OutputEnd::Sealed;
+            self.call_layer(LayerCallKind::SendEnd, L::send_end);
+        }
+    }
+
     /// A layer gave up. What it still has to say is sent, what it did not take is not.
     pub(super) fn layer_failed(&mut self, error: LayerError) {
         match &mut self.conn.phase {
@@ -269,6 +288,8 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
         self.conn.input_end = InputEnd::Ended;
         match self.conn.phase {
             Phase::New | Phase::Active => self.end_layer_input(),
+            // Nothing more opens the layer, which knows how to say so.
+            Phase::Flushing(_) if self.conn.waits_for_opening() => self.end_layer_input(),
             // Nobody listens any more, so nothing is cut off.
             Phase::Flushing(_) | Phase::Lingering(_) | Phase::Closing(_) | Phase::Closed => {}
         }

@@ -88,7 +88,8 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
             Phase::Active => (conn.limits.input_bytes as usize).saturating_sub(self.unread().len()),
             Phase::Flushing(end) | Phase::Lingering(end)
                 if conn.input_end == InputEnd::Open
-                    && self.now < end.until
+                    // A handshake is read until its deadline was judged, which is done last (FAULTS 58).
+                    && (self.now < end.until || conn.waits_for_opening())
                     && !conn.wire_is_full()
                     && (L::TRANSPARENT || !self.flush_only) =>
             {

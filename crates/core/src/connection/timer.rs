@@ -1,15 +1,19 @@
 //! Deadlines: when a turn must be made though nothing happened.
 
 use super::clocks::{Debt, Message};
-use super::phase::{InputEnd, OutputEnd, Phase};
+use super::phase::{End, InputEnd, OutputEnd, Phase};
 use super::{Connection, Live, lent};
 use crate::close::Reason;
 use crate::context::Barrier;
 use crate::error::Failure;
-use crate::layer::Layer;
-use crate::limits::Limit;
+use crate::layer::{Layer, LayerError};
+use crate::limits::{Limit, Limits};
 use crate::protocol::{Protocol, Timer};
 use crate::time::Time;
+
+/// For a layer that does not say so itself.
+const UNOPENED: LayerError =
+    LayerError { layer: "opening", reason: "no more is read, and the handshake is not through" };
 
 impl<P: Protocol, L: Layer> Connection<P, L> {
     /// The earliest time something is due, beside the clocks of what is under way. Only
@@ -19,6 +23,7 @@ impl<P: Protocol, L: Layer> Connection<P, L> {
         match &self.phase {
             Phase::New => Time::ZERO,
             Phase::Active => self.timer_deadline().min(self.idle_deadline()).min(self.first_byte_deadline()),
+            Phase::Flushing(end) if self.waits_for_opening() => self.opening_deadline(end).0,
             Phase::Flushing(end) if self.reading => end.until,
             Phase::Lingering(end) => end.until,
             Phase::Flushing(_) | Phase::Closing(_) | Phase::Closed => Time::NEVER,
@@ -61,10 +66,30 @@ impl<P: Protocol, L: Layer> Connection<P, L> {
     }
 
     fn first_byte_deadline(&self) -> Time {
-        if self.io.unheard_since == Time::NEVER || !self.reading {
+        // Behind the handshake a part of something is the first byte, and has a message's clock.
+        let has_begun = self.layer.is_partial() && !self.layer.is_opening();
+        if self.io.unheard_since == Time::NEVER || !self.reading || has_begun {
             return Time::NEVER;
         }
-        self.io.unheard_since.after_ms(self.limits.first_byte_ms)
+        self.io.unheard_since.after_ms(self.unheard_ms())
+    }
+
+    /// How long the peer may be unheard. A handshake has a deadline of its own where the first byte
+    /// has none, or output would wait for it for ever.
+    fn unheard_ms(&self) -> u32 {
+        let Limits { first_byte_ms, stall_ms, .. } = self.limits;
+        if first_byte_ms == 0 && self.layer.is_opening() { stall_ms } else { first_byte_ms }
+    }
+
+    /// In a close: by when a layer has to be open for the output that waits for it, and what the
+    /// connection ends by otherwise. At once when nothing more is read that could open it.
+    fn opening_deadline(&self, end: &End<P::Error>) -> (Time, Reason<P::Error>) {
+        if self.input_end != InputEnd::Open || end.discard_left == 0 {
+            return (Time::ZERO, Reason::Layer(UNOPENED));
+        }
+        let first_byte = self.first_byte_deadline();
+        let ms = if first_byte <= end.until { self.unheard_ms() } else { self.limits.linger_ms };
+        (first_byte.min(end.until), Reason::Limit(Limit::Handshake(ms)))
     }
 
     /// By when the message under way has to be whole, and by when more of it has to come.
@@ -123,12 +148,15 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
     /// What is owed here is refused: by the transport, or by a layer that waits for the peer.
     /// The clock stops when all of it is taken.
     fn follow_output(&mut self) {
+        let owes_wire = self.conn.owes_wire();
         let Connection { buffers, limits, layer, output_end, io, .. } = &mut *self.conn;
         let buffers = lent(buffers);
-        // What layers were not given, for want of memory, waits for us and not for the peer.
-        let waits_for_us = self.flush_only && !L::TRANSPARENT && buffers.wire_start == buffers.wire.len();
-        let is_owed = !waits_for_us
-            && (buffers.owes() || (!L::TRANSPARENT && *output_end == OutputEnd::Asked && layer.is_owing()));
+        // What layers were not given, for want of memory, waits for us and not for the peer; what waits
+        // for a handshake has the deadline of that.
+        let is_offered = L::TRANSPARENT || !(self.flush_only || layer.is_opening());
+        let is_owed = owes_wire
+            || (is_offered
+                && (buffers.owes() || (!L::TRANSPARENT && *output_end == OutputEnd::Asked && layer.is_owing())));
         match &mut buffers.debt {
             None if is_owed => buffers.debt = Some(Debt::begin(limits, io.counters.sent, self.now)),
             Some(debt) if is_owed => debt.follow(limits, io.counters.sent, self.now),
@@ -136,11 +164,11 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
         }
     }
 
-    /// The clock of a message starts with its first byte that was not taken. While we do
-    /// not read, the peer cannot be late.
+    /// The clock of a message starts with its first byte that was not taken, by the protocol or
+    /// by a layer. While we do not read, the peer cannot be late.
     fn follow_message(&mut self, reading: bool) {
         let may_go_on = matches!(self.conn.phase, Phase::Active) && self.conn.input_end == InputEnd::Open;
-        let has_begun = may_go_on && !self.unread().is_empty();
+        let has_begun = may_go_on && (!self.unread().is_empty() || self.conn.layer.is_partial());
         let (now, Connection { buffers, limits, io, .. }) = (self.now, &mut *self.conn);
         let message = &mut lent(buffers).message;
         *message = match message.take() {
@@ -176,19 +204,33 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
             self.end_now(Reason::Stalled);
             return true;
         }
-        if !matches!(self.conn.phase, Phase::Active) {
-            return false;
+        if let Phase::Flushing(end) = &self.conn.phase {
+            if !self.conn.waits_for_opening() {
+                return false;
+            }
+            let (deadline, reason) = self.conn.opening_deadline(end);
+            let is_over = self.now >= deadline;
+            if is_over {
+                self.give_up_opening(reason);
+            }
+            return is_over;
         }
         let Connection { limits, .. } = &*self.conn;
+        let is_opening = self.conn.layer.is_opening();
+        let first_byte = if is_opening { Limit::Handshake } else { Limit::FirstByte };
         let (whole, more) = self.conn.message_deadlines();
         let deadlines = [
-            (self.conn.first_byte_deadline(), Limit::FirstByte(limits.first_byte_ms)),
+            (self.conn.first_byte_deadline(), first_byte(self.conn.unheard_ms())),
             (whole, Limit::Message(limits.message_ms)),
             (more, Limit::Rate(limits.min_rate)),
             (self.conn.idle_deadline(), Limit::Idle(limits.idle_ms)),
         ];
         let Some((_, limit)) = deadlines.into_iter().find(|(deadline, _)| self.now >= *deadline) else { return false };
-        self.fail(Failure::Limit(limit));
+        if is_opening {
+            self.give_up_opening(Reason::Limit(limit))
+        } else {
+            self.fail(Failure::Limit(limit))
+        }
         true
     }
 }

@@ -10,7 +10,7 @@ use crate::support::scenario::letters;
 use crate::support::script::{Bad, Cx, Hooks, Script};
 use crate::support::{ms, pattern};
 use drywire_core::layer::{Layer, LayerError, Sink, Stack};
-use drywire_core::{Budget, Connection, FileError, Limits, Protocol, Ready, Reason, Time, TransportError, Turn};
+use drywire_core::{Budget, Connection, FileError, Limit, Limits, Protocol, Ready, Reason, Time, TransportError, Turn};
 use drywire_core::{Workspace, turn};
 
 type Three = Stack<Records, Stack<Escapes, Records>>;
@@ -120,16 +120,17 @@ fn i1_bytes_between_two_layers_are_not_lost_at_the_end() {
     assert_eq!(rig.report().reason, Reason::Finished);
 }
 
+/// Between two layers, too.
 #[test]
-fn handshake_that_never_comes_is_a_stall_when_output_is_owed() {
+fn handshake_that_never_comes_ends_a_close_that_owes_output() {
     let protocol = Hooks::new().on_open(|cx| cx.write(b"hello"));
     let stack = Stack::new(Records::with_handshake(), Escapes::default());
-    let limits = Limits { stall_ms: 100, ..Hooks::LIMITS };
+    let limits = Limits { stall_ms: 0, linger_ms: 100, ..Hooks::LIMITS };
     let mut rig = Rig::on(Connection::with_layer(protocol, stack).with_limits(limits));
     rig.settle();
     rig.turn_with(|live| live.close());
     rig.run_out(5);
-    assert_eq!((&rig.report().reason, rig.now), (&Reason::Stalled, ms(100)));
+    assert_eq!((&rig.report().reason, rig.now), (&Reason::Limit(Limit::Handshake(100)), ms(100)));
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod half_close;
 mod integers;
 mod layers;
 mod layers_held;
+mod layers_slow;
 mod marks;
 mod memory;
 mod model;

@@ -1,6 +1,6 @@
 //! Slow peers: the first byte, whole messages, rates (W5; FAULTS 1, 2, 3, 58).
 
-use crate::support::layers::{HELLO, Records};
+use crate::support::layers::Records;
 use crate::support::rig::Rig;
 use crate::support::scenario::{At, Scenario, answer};
 use crate::support::script::Hooks;
@@ -293,18 +293,6 @@ fn fault_3_slow_reader_above_the_rate_is_never_cut() {
     rig.net.room = usize::MAX;
     rig.settle().feed_end();
     assert_eq!(rig.report().reason, Reason::Finished);
-}
-
-/// With layers the first byte is the protocol's: a handshake that never ends has no
-/// deadline else.
-#[test]
-fn first_byte_is_not_one_of_a_handshake() {
-    let limits = Limits { first_byte_ms: 50, ..Hooks::LIMITS };
-    let mut rig = Rig::on(Connection::with_layer(Hooks::new(), Records::with_handshake()).with_limits(limits));
-    rig.settle().at(ms(40)).feed([HELLO, 1]);
-    assert_eq!(rig.wait.deadline, Some(ms(50)), "a hello, and half a record");
-    rig.feed("x");
-    assert_eq!(rig.wait.deadline, None);
 }
 
 /// The flush of a close is watched like any other output.

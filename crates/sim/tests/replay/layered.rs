@@ -2,7 +2,7 @@
 
 use crate::identical::comes_out_again;
 use crate::records::{Records, encode};
-use crate::stage::{find, lines, no_commands, reseal, run_calmly, tape};
+use crate::stage::{find, lines, no_commands, reseal, run_calmly, run_until_late, tape};
 use drywire_core::layer::Stack;
 use drywire_core::record::{Entry, LayerCallKind, ReadAnswer, Reader};
 use drywire_core::{Connection, Limits, Time, Workspace};
@@ -81,6 +81,33 @@ fn two_layers_are_recorded_as_one() {
         let layers = Stack::new(Records::default(), Records::default());
         comes_out_again(seed, || LineEcho, Connection::with_layer(LineEcho, layers), text, no_commands::<LineEcho>);
     }
+}
+
+/// Clocks that go by what a layer says of itself: it holds a part of a record, or is not open yet.
+#[test]
+fn deadlines_of_layers_come_out_as_recorded() {
+    let limits = Limits { first_byte_ms: 1500, message_ms: 1500, stall_ms: 500, ..Limits::DEFAULT };
+    let late = |input: &[u8], limit: &str| {
+        let (tape, file) = tape("line-echo");
+        run_until_late(Connection::with_layer(LineEcho, Records::default()).with_limits(limits).recorded(tape), input);
+        let file = file.recv().expect("it has closed");
+        find(&file, limit.as_bytes());
+        let replayed = replay(&file, || LineEcho, Options::default()).expect("undamaged");
+        assert!(replayed.is_identical(), "{replayed}");
+        file
+    };
+    late(&[], "Handshake(1500)");
+    let mut file = late(&encode(b"in part")[..4], "Message(1500)");
+    let entries = Reader::new(&file).expect("undamaged").entries().flatten();
+    let is_partial = |entry: &Entry<'_>| matches!(entry, Entry::Layer(call) if call.partial);
+    let told: Vec<usize> = entries.filter(|located| is_partial(&located.entry)).map(|located| located.offset).collect();
+    for at in told {
+        // The same entry, of a layer that holds nothing.
+        file[at] = 30;
+    }
+    reseal(&mut file);
+    let replayed = replay(&file, || LineEcho, Options::default()).expect("undamaged");
+    assert!(!replayed.is_identical(), "the stand-in has said nothing of it: {replayed}");
 }
 
 fn recording() -> Vec<u8> {

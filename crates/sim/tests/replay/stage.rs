@@ -189,11 +189,20 @@ pub(crate) fn run<P: Protocol, L: Layer>(
 }
 
 /// Plays `input` in one piece, without a fault, to the end.
-pub(crate) fn run_calmly<P: Protocol, L: Layer>(mut connection: Connection<P, L>, input: &[u8]) -> Vec<u8> {
+pub(crate) fn run_calmly<P: Protocol, L: Layer>(connection: Connection<P, L>, input: &[u8]) -> Vec<u8> {
+    run_each_second(connection, input, true)
+}
+
+/// The same by a peer that stays, and says nothing more.
+pub(crate) fn run_until_late<P: Protocol, L: Layer>(connection: Connection<P, L>, input: &[u8]) -> Vec<u8> {
+    run_each_second(connection, input, false)
+}
+
+fn run_each_second<P: Protocol, L: Layer>(mut connection: Connection<P, L>, input: &[u8], ends: bool) -> Vec<u8> {
     let mut wire = calm(input.to_vec());
     let mut workspace = Workspace::new();
     for round in 0..100 {
-        wire.ends = wire.input.is_empty();
+        wire.ends = ends && wire.input.is_empty();
         let now = Time::from_nanos(round * 1_000_000_000);
         let mut live = connection.lend(&mut workspace, now);
         let (mut ready, mut budget) = (Ready::UNKNOWN, Budget::DEFAULT);

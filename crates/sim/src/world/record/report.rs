@@ -9,7 +9,7 @@ use std::time::Duration;
 /// Met by waiting, and not by what came.
 fn is_of_time(limit: &Limit) -> bool {
     match limit {
-        Limit::Idle(_) | Limit::FirstByte(_) | Limit::Message(_) | Limit::Rate(_) => true,
+        Limit::Idle(_) | Limit::FirstByte(_) | Limit::Handshake(_) | Limit::Message(_) | Limit::Rate(_) => true,
         Limit::Input(_)
         | Limit::Frame(_)
         | Limit::Output(_)
@@ -206,6 +206,8 @@ impl Record {
             },
             Reason::Limit(Limit::Idle(ms)) => *ms == self.limits.idle_ms && self.idle_seen,
             Reason::Limit(Limit::FirstByte(ms)) => *ms == self.limits.first_byte_ms && self.late.first_byte,
+            // No layer of a world shakes hands.
+            Reason::Limit(Limit::Handshake(_)) => false,
             Reason::Limit(Limit::Message(ms)) => *ms == self.limits.message_ms && self.late.message,
             Reason::Limit(Limit::Rate(rate)) => *rate == self.limits.min_rate && self.late.input,
             Reason::Limit(limit) => match self.speech {
@@ -223,6 +225,7 @@ impl Record {
                     | Limit::Frame(_)
                     | Limit::Idle(_)
                     | Limit::FirstByte(_)
+                    | Limit::Handshake(_)
                     | Limit::Message(_)
                     | Limit::Rate(_) => self.ending == Ending::Failed,
                 },
