@@ -13,6 +13,9 @@ pub(crate) trait Engine {
     /// Called only while [`Engine::plain`] is empty.
     fn receive(&mut self, input: &[u8]) -> Result<usize, Error>;
 
+    /// What was received ends in the middle of a record, or of a flight of the handshake.
+    fn is_partial(&self) -> bool;
+
     /// The next plain bytes that were received.
     fn plain(&mut self) -> &[u8];
 
@@ -43,6 +46,10 @@ pub(crate) struct Rustls {
     has_ended: bool,
     /// Records that were put out, those of the handshake included.
     records: u64,
+    /// rustls does not say that it holds a part of a record.
+    end: InRecord,
+    /// The peer's flight of the handshake has begun, and is not answered.
+    in_flight: bool,
 }
 
 /// Plain bytes of one record (RFC 5246 §6.2.1).
@@ -53,7 +60,7 @@ impl Rustls {
         let mut connection = connection.into();
         // The layer hands over only what can be sent at once, and takes out all there is.
         connection.set_buffer_limit(None);
-        Rustls { connection, has_ended: false, records: 0 }
+        Rustls { connection, has_ended: false, records: 0, end: InRecord::default(), in_flight: false }
     }
 
     /// Plain bytes that can still be sent. At the limit of its keys rustls says close_notify by
@@ -78,9 +85,15 @@ impl Engine for Rustls {
             Ok(n) => n,
             Err(error) => return Err(Error::General(error.to_string())),
         };
+        self.end.pass(&input[..n]);
         let state = self.connection.process_new_packets()?;
         self.has_ended |= state.peer_has_closed();
+        self.in_flight = self.connection.is_handshaking() && !self.connection.wants_write();
         Ok(n)
+    }
+
+    fn is_partial(&self) -> bool {
+        self.in_flight || self.end.is_inside()
     }
 
     fn plain(&mut self) -> &[u8] {
@@ -120,6 +133,40 @@ impl Engine for Rustls {
     }
 }
 
+/// Where among records the wire stands (RFC 8446 §5.1: five bytes of header, the last two its length).
+#[derive(Default)]
+struct InRecord {
+    /// Bytes of a header that is not whole.
+    header: u8,
+    /// Bytes that are to come of the record; in a header, what its length begins with.
+    left: u16,
+}
+
+impl InRecord {
+    const HEADER: u8 = 5;
+
+    fn pass(&mut self, mut wire: &[u8]) {
+        while let Some((first, rest)) = wire.split_first() {
+            if self.header == 0 && self.left > 0 {
+                let n = wire.len().min(self.left.into());
+                self.left -= n as u16;
+                wire = &wire[n..];
+                continue;
+            }
+            self.header += 1;
+            if self.header >= InRecord::HEADER - 1 {
+                self.left = self.left << 8 | u16::from(*first);
+            }
+            self.header %= InRecord::HEADER;
+            wire = rest;
+        }
+    }
+
+    fn is_inside(&self) -> bool {
+        self.header > 0 || self.left > 0
+    }
+}
+
 /// A sink that rustls writes to: records go from its buffers to where they wait for the transport, and
 /// nowhere in between.
 struct Through<'a, 'b> {
@@ -142,5 +189,31 @@ impl Write for Through<'_, '_> {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::InRecord;
+
+    /// However the wire is cut, and records of no length too.
+    #[test]
+    fn place_among_records_is_known_at_every_byte() {
+        let lengths = [0, 1, 255, 256, 0x4100, 0, 0, 3];
+        let (mut wire, mut ends) = (Vec::new(), vec![0]);
+        for len in lengths {
+            wire.extend([23, 3, 3, (len >> 8) as u8, len as u8]);
+            wire.extend(vec![0xFF; len]);
+            ends.push(wire.len());
+        }
+        for step in [1, 2, 3, 5, 7, 4096, wire.len()] {
+            let (mut at, mut place) = (0, InRecord::default());
+            for piece in wire.chunks(step) {
+                assert_eq!(place.is_inside(), !ends.contains(&at), "at {at} in steps of {step}");
+                place.pass(piece);
+                at += piece.len();
+            }
+            assert!(!place.is_inside());
+        }
     }
 }

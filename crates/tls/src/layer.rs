@@ -87,6 +87,10 @@ impl Layer for Tls {
         self.0.is_holding()
     }
 
+    fn is_partial(&self) -> bool {
+        self.0.is_partial()
+    }
+
     fn has_ended(&self) -> bool {
         self.0.has_ended()
     }
@@ -188,6 +192,10 @@ impl<E: Engine> Layer for Session<E> {
 
     fn is_holding(&self) -> bool {
         self.is_full
+    }
+
+    fn is_partial(&self) -> bool {
+        self.engine.is_partial()
     }
 
     fn has_ended(&self) -> bool {

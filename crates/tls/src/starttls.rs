@@ -70,6 +70,10 @@ impl Layer for StartTls {
         self.tls().is_some_and(Layer::is_holding)
     }
 
+    fn is_partial(&self) -> bool {
+        self.tls().is_some_and(Layer::is_partial)
+    }
+
     fn has_ended(&self) -> bool {
         self.tls().is_some_and(Layer::has_ended)
     }

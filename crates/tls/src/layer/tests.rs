@@ -90,6 +90,10 @@ impl Engine for Mock {
         Ok(n)
     }
 
+    fn is_partial(&self) -> bool {
+        !self.partial.is_empty()
+    }
+
     fn plain(&mut self) -> &[u8] {
         &self.plain
     }

@@ -1,6 +1,7 @@
 //! Handshakes, and what the two agree on (W8).
 
 use crate::support::{Authority, End, Pair, pattern};
+use drywire_core::layer::Layer;
 use drywire_tls::{Client, ClientCertificates, Identity, ProtocolVersion, Server, TlsError};
 
 #[test]
@@ -139,6 +140,50 @@ fn w8_certificates_that_cannot_be_used_are_said_in_words() {
     assert!(error.to_string().contains("/nowhere/cert.pem: No such file"), "{error}");
     let client = Client::new(Authority::new().roots()).unwrap();
     assert!(matches!(client.connect("no name"), Err(TlsError::Name(name)) if name == "no name"));
+}
+
+/// Every part of a flight, and of a record behind it, is a part of something; what is whole is not.
+#[test]
+fn fault_1_part_of_a_flight_or_of_a_record_is_told() {
+    /// Brings all of it, byte by byte.
+    fn drips(wire: &mut Vec<u8>, end: &mut End) {
+        let wire = std::mem::take(wire);
+        for (at, byte) in wire.iter().enumerate() {
+            end.hears(&[*byte]);
+            // A client answers the server's hello before the rest has come.
+            let (is_whole, answers) = (at + 1 == wire.len(), !end.wire.is_empty());
+            assert!(end.tls.is_partial() != is_whole || answers, "byte {at} of {}", wire.len());
+            assert!(!end.tls.is_partial() || !is_whole);
+        }
+        assert_eq!(end.failed, None);
+    }
+    let Pair { mut client, mut server } = Pair::plain();
+    drips(&mut client.wire, &mut server);
+    assert!(server.tls.is_handshaking() && !client.tls.is_partial(), "the next flight has not begun");
+    drips(&mut server.wire, &mut client);
+    drips(&mut client.wire, &mut server);
+    assert!(!server.tls.is_handshaking());
+    client.hears(&std::mem::take(&mut server.wire));
+    assert!(!client.tls.is_partial(), "tickets are whole");
+    client.says = pattern(1000);
+    client.speak();
+    drips(&mut client.wire, &mut server);
+    client.ends();
+    drips(&mut client.wire, &mut server);
+    assert!(server.tls.has_ended() && server.plain == pattern(1000));
+}
+
+/// Records that are whole, and carry a byte or two of the client's hello each.
+#[test]
+fn fault_1_flight_in_many_records_is_told_until_it_is_whole() {
+    let Pair { client, mut server } = Pair::plain();
+    let hello = &client.wire[5..];
+    assert!(client.wire.len() == 5 + usize::from(u16::from_be_bytes([client.wire[3], client.wire[4]])), "one record");
+    for (number, fragment) in hello.chunks(2).enumerate() {
+        server.hears(&[&[22, 3, 1, 0, fragment.len() as u8], fragment].concat());
+        assert_eq!(server.tls.is_partial(), number + 1 < hello.len().div_ceil(2), "record {number}");
+    }
+    assert!(server.failed.is_none() && !server.wire.is_empty());
 }
 
 /// A handshake is a few kilobytes; what else could a layer keep?

@@ -165,5 +165,5 @@ fn fault_1_handshake_that_does_not_come_is_not_waited_for() {
     assert_eq!(world.hears(b"STARTTLS\n"), b"OK\n");
     let World { stage, app, .. } = &mut world;
     assert!(stage.run_until_idle(app, std::time::Duration::from_secs(3600)));
-    assert!(matches!(app.ended[..], [Reason::Limit(Limit::FirstByte(_)) | Reason::Stalled]), "{:?}", app.ended);
+    assert_eq!(app.ended, [Reason::Limit(Limit::Handshake(60_000))]);
 }

@@ -3,7 +3,7 @@
 
 use crate::support::{App, Authority, End, pattern, provider_of};
 use drywire_core::layer::Layer;
-use drywire_core::{Connection, Reason};
+use drywire_core::{Connection, Limit, Reason, Time};
 use drywire_protocols::ByteEcho;
 use drywire_server::{Config, Id};
 use drywire_sim::stage::{PeerId, Seen, Setup, Stage};
@@ -167,14 +167,45 @@ fn fault_80_plain_words_end_that_connection_and_no_other() {
     }
 }
 
-/// Who connects and says nothing has a minute, the handshake included.
+/// A peer that connects and says nothing has a minute, the handshake included; so has one that says
+/// hello and nothing more.
 #[test]
 fn w8_handshake_that_does_not_come_is_not_waited_for() {
     let authority = Authority::new();
-    let mut world = World::new(1, &authority);
-    let (peer, _) = world.arrives();
-    assert!(world.stage.run_until_idle(&mut world.echo, Duration::from_secs(3600)));
-    assert_eq!(world.echo.ended.len(), 1);
-    assert!(world.stage.now() >= drywire_core::Time::ZERO + Duration::from_secs(60));
-    assert!(world.stage.seen_end(peer).is_some());
+    for says_hello in [false, true] {
+        let mut world = World::new(1, &authority);
+        let (peer, end) = world.arrives();
+        if says_hello {
+            world.stage.says(peer, &end.wire);
+        }
+        assert!(world.stage.run_until_idle(&mut world.echo, Duration::from_secs(3600)));
+        assert_eq!(world.echo.ended, [Reason::Limit(Limit::Handshake(60_000))]);
+        assert!(world.stage.now() >= Time::ZERO + Duration::from_secs(60));
+        assert_eq!(world.stage.seen_end(peer), Some(Seen::End));
+    }
+}
+
+/// A byte a second of a record, as of a line in the open.
+#[test]
+fn fault_1_record_that_drips_in_is_not_waited_for() {
+    let authority = Authority::new();
+    for seed in 0..4 {
+        let mut world = World::new(seed, &authority);
+        let (peer, mut end) = world.arrives();
+        end.says = b"hello".to_vec();
+        world.carry(peer, &mut end);
+        end.says = pattern(4000);
+        end.speak();
+        let began = world.stage.now();
+        for byte in std::mem::take(&mut end.wire).chunks(1) {
+            if !world.echo.ended.is_empty() {
+                break;
+            }
+            world.stage.says(peer, byte);
+            world.stage.run_until_idle(&mut world.echo, Duration::from_secs(1));
+        }
+        assert_eq!(world.echo.ended, [Reason::Limit(Limit::Message(60_000))], "seed {seed}");
+        let (now, due) = (world.stage.now(), began + Duration::from_secs(60));
+        assert!(now >= due && now < due + Duration::from_secs(10), "seed {seed}: {now:?}");
+    }
 }
