@@ -187,6 +187,28 @@ impl Peer {
         Peer { socket: self.socket.clone(), tls: self.tls.clone() }
     }
 
+    /// Says all of it but the last byte of the wire.
+    ///
+    /// # Errors
+    /// The connection has ended.
+    pub(crate) fn say_all_but_a_byte(&self, bytes: &[u8]) -> io::Result<()> {
+        match &self.tls {
+            None => self.socket.write(&bytes[..bytes.len() - 1]).map(|_| ()),
+            Some(tls) => tls.begin_record(&*self.socket, bytes),
+        }
+    }
+
+    /// What comes on the wire until its clean end, whatever it says.
+    pub(crate) fn read_wire_to_end(&self) -> io::Result<Vec<u8>> {
+        let (mut all, mut slot) = (Vec::new(), [0; 4096]);
+        loop {
+            match self.socket.read(&mut slot)? {
+                0 => return Ok(all),
+                n => all.extend_from_slice(&slot[..n]),
+            }
+        }
+    }
+
     /// Ends our direction, behind what was written. Nobody waits for that, as nobody does with a
     /// socket alone: of TLS there may be bytes that it does not take now.
     ///

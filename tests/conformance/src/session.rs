@@ -46,6 +46,18 @@ impl Session {
         }
     }
 
+    /// Says all of a record but its last byte.
+    pub(crate) fn begin_record(&self, socket: &impl Socket, bytes: &[u8]) -> io::Result<()> {
+        self.shake(socket)?;
+        let mut out = lock(&self.out);
+        flush(&mut out, socket)?;
+        let mut tls = lock(&self.tls);
+        tls.writer().write_all(bytes)?;
+        put_out(&mut tls, &mut out);
+        out.pop();
+        flush(&mut out, socket)
+    }
+
     /// Takes what one record holds, at most.
     pub(crate) fn write(&self, socket: &impl Socket, bytes: &[u8]) -> io::Result<usize> {
         self.shake(socket)?;

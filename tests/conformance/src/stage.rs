@@ -100,6 +100,15 @@ impl<S: Subject, P: Testable> Stage<S, P> {
         (number, peer)
     }
 
+    /// As [`Stage::known_peer`], and its handshake is not made.
+    #[track_caller]
+    pub(crate) fn known_stranger(&self) -> (usize, Peer) {
+        let number = self.scene.look(<[_]>::len);
+        let peer = peer::connect::<S>(self.tcp());
+        self.wait("the accept", |seen| seen.len() > number);
+        (number, peer)
+    }
+
     /// As [`Stage::known_peer`], with a socket that holds little.
     #[track_caller]
     pub(crate) fn known_narrow_peer(&self) -> (usize, Peer) {

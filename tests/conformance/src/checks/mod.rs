@@ -102,10 +102,12 @@ macro_rules! every_check {
             deadlines::fault_3_slow_but_live_download_is_not_cut needs Deadlines, Shared;
             deadlines::linger_ends_though_the_peer_never_does needs Deadlines, Shared;
             slow::fault_1_line_that_never_ends_is_ended_at_its_deadline needs Deadlines, Shared;
+            slow::fault_1_last_byte_of_a_message_is_not_waited_for needs Deadlines, Shared;
             slow::fault_1_slow_lines_within_their_deadline_are_served needs Deadlines, Shared;
             slow::fault_2_slow_body_is_cut needs Deadlines, Shared;
             slow::fault_2_body_above_the_rate_is_taken_however_long_it_takes needs Deadlines, Shared;
             slow::fault_2_slow_reader_of_a_big_answer_is_cut needs Deadlines, Shared;
+            slow::fault_3_peer_that_makes_no_handshake_is_not_waited_for needs Deadlines, Shared;
             slow::fault_3_slow_reader_above_the_rate_is_not_cut needs Deadlines, Shared;
             slow::w5_peer_that_never_says_a_byte_is_told_so_and_closed needs Deadlines, Shared;
             slow::w5_peer_that_has_said_a_line_may_be_silent needs Deadlines, Shared;

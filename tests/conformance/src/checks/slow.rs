@@ -59,6 +59,34 @@ pub fn fault_1_line_that_never_ends_is_ended_at_its_deadline<S: Subject>() {
     assert_eq!(stage.report(number).reason, Reason::Limit(Limit::Message(700)));
 }
 
+/// The last byte does not come: of a line, or of the record that it is in.
+pub fn fault_1_last_byte_of_a_message_is_not_waited_for<S: Subject>() {
+    let limits = Limits { message_ms: 700, linger_ms: 500, ..PATIENT };
+    let stage = Stage::<S, LineEcho>::serve(move || Connection::new(LineEcho).with_limits(limits));
+    let (number, mut peer) = stage.known_peer();
+    send(&mut peer, b"a line\n");
+    assert_eq!(read_line(&mut peer), "a line\n");
+    peer.say_all_but_a_byte(b"another\n").expect("it is let in");
+    assert_same(&read_end(&mut peer), b"error: message not whole within 700 ms\n");
+    assert_eq!(stage.report(number).reason, Reason::Limit(Limit::Message(700)));
+}
+
+/// Output waits for it, which is no stall; and the end is no reset.
+pub fn fault_3_peer_that_makes_no_handshake_is_not_waited_for<S: Subject>() {
+    let limits = Limits { first_byte_ms: 700, stall_ms: 300, linger_ms: 500, ..PATIENT };
+    let stage = Stage::<S, Greeter>::serve(move || Connection::new(Greeter).with_limits(limits));
+    let (number, peer) = stage.known_stranger();
+    let said = peer.read_wire_to_end().expect("a clean end");
+    let report = stage.report(number);
+    if S::IS_TLS {
+        assert_eq!((report.reason, report.counters.unsent), (Reason::Limit(Limit::Handshake(700)), 10));
+        assert_eq!(said.first(), Some(&21), "an alert");
+    } else {
+        assert_eq!(report.reason, Reason::Limit(Limit::FirstByte(700)));
+        assert!(said.starts_with(b"a greeting"));
+    }
+}
+
 /// A second is nothing to a deadline of twenty, and each line has one of its own.
 pub fn fault_1_slow_lines_within_their_deadline_are_served<S: Subject>() {
     let limits = Limits { message_ms: 20_000, ..PATIENT };
@@ -162,6 +190,24 @@ pub fn w5_peer_that_has_said_a_line_may_be_silent<S: Subject>() {
         send(&mut peer, b"two\n");
         assert_eq!(read_line(&mut peer), "two\n");
     });
+}
+
+/// Speaks first, and hears nothing.
+#[derive(Debug)]
+struct Greeter;
+
+impl Protocol for Greeter {
+    type Event = Infallible;
+    type Command = Infallible;
+    type Error = Infallible;
+
+    fn open(&mut self, cx: &mut Context<'_, Self>) -> Result<(), Stop<Infallible>> {
+        cx.write(b"a greeting")
+    }
+
+    fn consume(&mut self, input: &[u8], _: &mut Context<'_, Self>) -> Result<usize, Stop<Infallible>> {
+        Ok(input.len())
+    }
 }
 
 /// A message of any length that ends with a full stop; the answer is its length in bytes.
