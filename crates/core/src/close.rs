@@ -16,10 +16,12 @@ pub struct CloseReport<E> {
 
 impl<E> CloseReport<E> {
     /// Output was dropped, or may have been. A driver makes the peer see a reset rather
-    /// than a clean end, so that half an answer is not taken for a whole one.
+    /// than a clean end, so that half an answer is not taken for a whole one. What waited for a
+    /// handshake that did not complete is no such half: the layer's own end, an alert, says why.
     #[must_use]
     pub fn is_abort(&self) -> bool {
-        self.counters.unsent > 0 || self.reason.is_abort()
+        let is_whole = self.counters.unsent == 0 || self.reason.is_before_all_output();
+        !is_whole || self.reason.is_abort()
     }
 }
 
@@ -59,6 +61,11 @@ pub enum Reason<E> {
 }
 
 impl<E> Reason<E> {
+    /// None of the output was offered to the peer.
+    pub(crate) fn is_before_all_output(&self) -> bool {
+        matches!(self, Reason::Limit(Limit::Handshake(_)))
+    }
+
     /// It ended without waiting for what was owed, so output may have been dropped. How a driver
     /// closes is [`CloseReport::is_abort`], which knows whether other ends dropped any.
     #[must_use]

@@ -366,8 +366,9 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
                 self.conn.output_end = OutputEnd::Done;
                 // An end that is not behind all that was owed would say that it is.
                 let is_whole = self.conn.io.counters.unsent == 0;
-                match self.conn.phase {
-                    Phase::Flushing(_) if !is_whole || !self.may_linger() => Finish::Moved,
+                match &self.conn.phase {
+                    Phase::Flushing(end) if !is_whole && !end.reason.is_before_all_output() => Finish::Moved,
+                    Phase::Flushing(_) if !self.may_linger() => Finish::Moved,
                     Phase::New | Phase::Active | Phase::Flushing(_) => Finish::HalfClose,
                     Phase::Lingering(_) | Phase::Closing(_) | Phase::Closed => Finish::Moved,
                 }

@@ -1,7 +1,7 @@
 //! Slow peers behind layers: a part of a record is a message under way, and what waits for a
 //! handshake is no output that the peer refuses (W5; FAULTS 1, 2, 3, 58).
 
-use crate::support::layers::{Escapes, HELLO, Records};
+use crate::support::layers::{CUT, Escapes, HELLO, Records};
 use crate::support::ms;
 use crate::support::rig::Rig;
 use crate::support::script::{Cx, Hooks};
@@ -189,7 +189,7 @@ fn handshake_has_the_time_of_a_stall_where_the_first_byte_has_none() {
         rig.feed_end().run_out(5);
         let reason = match deadline {
             Some(_) => Reason::Limit(Limit::Handshake(100)),
-            None => Reason::Layer(LayerError { layer: "records", reason: "cut" }),
+            None => Reason::Layer(CUT),
         };
         assert_eq!(rig.report().reason, reason);
     }
@@ -212,7 +212,7 @@ fn deadline_that_is_over_during_a_handshake_waits_for_nothing_more() {
         let sent = rig.net.taken.len();
         let deadline = rig.wait.deadline.expect("one of them");
         rig.at(deadline);
-        assert!(rig.net.half_closed && rig.net.taken.len() > sent, "{limit:?}: the layers' end");
+        assert!(!rig.net.half_closed && rig.net.taken.len() > sent, "{limit:?}: the layers' end");
         rig.feed_end();
         assert_eq!((&rig.report().reason, rig.report().counters.unsent), (&Reason::Limit(limit), 8));
     }
@@ -261,7 +261,8 @@ fn last_words_do_not_wait_for_a_handshake_that_cannot_come() {
         assert_eq!((rig.now, rig.report().counters.unsent), (ms(0), 8));
         rig.report().reason.clone()
     };
-    assert_eq!(unopened(OPENING, &[]), Reason::Layer(LayerError { layer: "records", reason: "cut" }));
+    let cut = LayerError { layer: "records", reason: "cut in the handshake" };
+    assert_eq!(unopened(OPENING, &[]), Reason::Layer(cut));
     assert_eq!(unopened(Limits { linger_ms: 0, ..OPENING }, &[]), Reason::Limit(Limit::Handshake(0)));
 
     /// Opens never, and takes every end for a clean one.
