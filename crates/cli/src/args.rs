@@ -4,6 +4,7 @@
 use crate::record::{Changes, bytes};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueEnum};
+use drywire_core::escape::printable;
 use drywire_core::record::Keep;
 use drywire_driver_mio::{Listen, Target};
 use std::ffi::OsString;
@@ -64,7 +65,7 @@ impl Demo {
     pub(crate) fn server(&self) -> Result<Option<(Driver, &Path)>, String> {
         let Some([driver, root]) = self.serve.as_deref() else { return Ok(None) };
         let known = Driver::ALL.into_iter().find(|known| *driver == *known.to_string());
-        let driver = known.ok_or_else(|| format!("--serve: there is no driver {}", driver.display()))?;
+        let driver = known.ok_or_else(|| format!("--serve: there is no driver {}", printable(&driver.display())))?;
         Ok(Some((driver, Path::new(root))))
     }
 }

@@ -1,6 +1,7 @@
 //! `drywire check`: what is wrong in a configuration, by line, or what it would run.
 
 use crate::args::Check;
+use crate::path_in_words;
 use drywire_server::{Config, ConfigErrors, Listen, PortReuse};
 use std::fmt::{self, Write as _};
 use std::io::{self, Write};
@@ -14,7 +15,7 @@ const MOST_BYTES: u64 = 1 << 20;
 /// A file that says no configuration.
 #[derive(Debug, Error)]
 pub(crate) enum FileError {
-    #[error("cannot read {}: {source}", .path.display())]
+    #[error("cannot read {}: {source}", path_in_words(.path))]
     Unreadable { path: PathBuf, source: io::Error },
     #[error("{}", Lines { path, errors })]
     Wrong { path: PathBuf, errors: ConfigErrors },
@@ -30,7 +31,7 @@ impl fmt::Display for Lines<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (n, error) in self.errors.iter().enumerate() {
             let end = if n == 0 { "" } else { "\n" };
-            write!(f, "{end}{}:{error}", self.path.display())?;
+            write!(f, "{end}{}:{error}", path_in_words(self.path))?;
         }
         Ok(())
     }
@@ -63,7 +64,7 @@ pub(crate) fn run(args: &Check) -> Result<ExitCode, FileError> {
 }
 
 fn summary(file: &Path, config: &Config) -> String {
-    let mut text = format!("{}: ok\n", file.display());
+    let mut text = format!("{}: ok\n", path_in_words(file));
     let mut line = |what: &str, is: &dyn fmt::Display| writeln!(text, "  {what:<14}{is}").expect("memory takes it");
     match &config.listen[..] {
         [] => line("listens on", &"nothing yet; serve takes --listen, or 127.0.0.1:2525"),
@@ -79,7 +80,7 @@ fn summary(file: &Path, config: &Config) -> String {
     line("connections", &format_args!("at most {}, {per_address} from one address", config.max_connections));
     line("memory", &format_args!("at most {} bytes in connections", config.memory_bytes));
     match &config.root {
-        Some(root) => line("files", &format_args!("below {}", root.display())),
+        Some(root) => line("files", &format_args!("below {}", path_in_words(root))),
         None => line("files", &"none, unless serve is given --root"),
     }
     for warning in warnings(config) {
@@ -93,7 +94,7 @@ fn warnings(config: &Config) -> Vec<String> {
     let mut warnings = Vec::new();
     let mut missing = |what: &str, path: &Path| {
         if !path.is_dir() {
-            warnings.push(format!("{what} {} is no directory here", path.display()));
+            warnings.push(format!("{what} {} is no directory here", path_in_words(path)));
         }
     };
     if let Some(root) = &config.root {

@@ -21,17 +21,19 @@ mod signals;
 mod sim;
 
 use args::{Args, Command, Protocol};
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser};
+use drywire_core::escape::printable;
 use std::error::Error;
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = Args::try_parse().unwrap_or_else(|error| wrong_arguments(error));
     // What simulated servers warn of is what is being done to them.
     let quiet = matches!(args.command, Command::Sim(_)).then_some(LevelFilter::OFF);
     start_logging(args.log.or(quiet));
@@ -72,7 +74,18 @@ fn done((): ()) -> ExitCode {
 /// Tells a person. Whether anybody listens does not matter.
 fn say(what: fmt::Arguments<'_>) {
     // One write, so that the line stays in one piece beside those of others.
-    let _ = io::stderr().lock().write_all(format!("drywire: {what}\n").as_bytes());
+    let _ = io::stderr().lock().write_all(format!("drywire: {}\n", lines(what)).as_bytes());
+}
+
+/// Fit for a terminal, whoever chose a part of the text. Its lines stay: what is quoted in them
+/// was made one line where it was quoted.
+fn lines(text: impl fmt::Display) -> String {
+    text.to_string().split('\n').map(printable).collect::<Vec<_>>().join("\n")
+}
+
+/// A name, which may have been chosen by others than the person who reads it.
+fn path_in_words(path: &Path) -> String {
+    printable(&path.display())
 }
 
 /// The level of the command line, or else what RUST_LOG says.
@@ -96,5 +109,35 @@ fn start_logging(level: Option<LevelFilter>) {
 }
 
 fn wrong_usage(message: &str) -> ! {
-    Args::command().error(ErrorKind::ArgumentConflict, message).exit()
+    wrong_arguments(Args::command().error(ErrorKind::ArgumentConflict, printable(message)))
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "the list is clap's, and open")]
+/// Quotes what was typed, which a script may have from elsewhere.
+fn wrong_arguments(mut error: clap::Error) -> ! {
+    if !error.use_stderr() {
+        error.exit();
+    }
+    let steering = error.context().filter_map(|(kind, value)| match value {
+        ContextValue::String(text) if printable(text) != *text => Some((kind, printable(text))),
+        _ => None,
+    });
+    for (kind, text) in steering.collect::<Vec<_>>() {
+        error.insert(kind, ContextValue::String(text));
+        // They quote it once more, in texts that cannot be taken apart.
+        error.remove(ContextKind::Suggested);
+    }
+    let _ = io::stderr().lock().write_all(lines(error.render()).as_bytes());
+    std::process::exit(error.exit_code())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fault_71_names_and_lines_steer_no_terminal() {
+        assert_eq!(path_in_words(Path::new("a\x1b[31m/b\n.dwr")), r"a\x1b[31m/b\n.dwr");
+        assert_eq!(lines("one\x1b[2J\ntwo\r"), "one\\x1b[2J\ntwo\\r");
+    }
 }

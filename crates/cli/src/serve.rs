@@ -4,7 +4,7 @@ use crate::args::{Protocol, Serve};
 use crate::check::{self, FileError};
 use crate::crew::{self, Crew};
 use crate::record::{Recorder, Recording, ShelfError};
-use crate::{say, signals};
+use crate::{path_in_words, say, signals};
 use drywire_core::layer::Layer;
 use drywire_core::record::Record;
 use drywire_core::{Connection, Limits};
@@ -31,7 +31,7 @@ pub(crate) enum ServeError {
     Start(#[from] StartError),
     #[error("{0}")]
     Config(#[from] FileError),
-    #[error("cannot serve files from {}: {source}; name a directory that exists with --root", .path.display())]
+    #[error("cannot serve files from {}: {source}; name a directory that exists with --root", path_in_words(.path))]
     Root { path: PathBuf, source: io::Error },
     #[error("cannot print the address: {0}")]
     Output(io::Error),

@@ -78,6 +78,7 @@ mod close;
 mod connection;
 mod context;
 mod error;
+pub mod escape;
 mod file;
 pub mod framing;
 pub mod layer;

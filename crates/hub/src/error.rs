@@ -2,6 +2,7 @@
 
 use crate::number::Number;
 use bytes::Bytes;
+use drywire_server::escape::printable;
 use drywire_server::{AddressError, ConnectError};
 use std::io;
 use thiserror::Error;
@@ -56,7 +57,7 @@ pub enum Error {
     #[error(transparent)]
     Listen(#[from] AddressError),
     /// A name to listen on has no address that is known here.
-    #[error("cannot listen on {host}: {source}; check the name, or take an IP address")]
+    #[error("cannot listen on {}: {source}; check the name, or take an IP address", printable(host))]
     Unresolved {
         /// The name.
         host: String,

@@ -1,6 +1,7 @@
 //! Where to listen and whom to connect to, in words: `127.0.0.1:2525`,
 //! `[::1]:2525`, `unix:/run/dialog.sock`. Names are a [`Target`](crate::Target)'s.
 
+use crate::escape::printable;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -22,11 +23,12 @@ impl Address {
     const UNIX: &str = "unix:";
 }
 
+/// A path as a person reads it: what would steer a terminal or end the line is written as its number.
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Address::Tcp(address) => address.fmt(f),
-            Address::Unix(Some(path)) => write!(f, "{}{}", Address::UNIX, path.display()),
+            Address::Unix(Some(path)) => write!(f, "{}{}", Address::UNIX, printable(&path.display())),
             Address::Unix(None) => write!(f, "{}(unnamed)", Address::UNIX),
             Address::Pair => f.write_str("descriptors"),
         }
@@ -35,7 +37,7 @@ impl fmt::Display for Address {
 
 /// Text that names no address.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("`{text}` is no address; write {names}IP:PORT, as 127.0.0.1:2525 or [::1]:2525, or unix:PATH")]
+#[error("`{}` is no address; write {names}IP:PORT, as 127.0.0.1:2525 or [::1]:2525, or unix:PATH", printable(text))]
 pub struct ParseAddressError {
     text: String,
     /// What may be written besides.
@@ -74,6 +76,14 @@ mod tests {
         for text in ["127.0.0.1:0", "[::1]:2525", "unix:/tmp/a b.sock"] {
             assert_eq!(text.parse::<Address>().unwrap().to_string(), text);
         }
+    }
+
+    #[test]
+    fn fault_71_addresses_steer_no_terminal() {
+        let address = Address::Unix(Some("/tmp/a\x1b[31m\nb".into()));
+        assert_eq!(address.to_string(), r"unix:/tmp/a\x1b[31m\nb");
+        let error = "a\nb".parse::<Address>().unwrap_err().to_string();
+        assert!(error.starts_with(r"`a\nb` is no address"), "{error}");
     }
 
     #[test]

@@ -19,7 +19,7 @@
 //! - [`accept`]: what an accept error means, and how long to stop accepting.
 //! - [`log_limit`]: whether something that repeats is worth a line.
 //! - [`drain`]: the way from "serving" to "stopped".
-//! - [`mod@escape`]: bytes from a peer, fit for a log line.
+//! - [`mod@escape`]: bytes from a peer, fit for a log line (the core's).
 //! - [`handle`]: what any thread may ask of a connection or of the whole worker.
 //! - [`receipt`]: what became of one command.
 //! - [`group`]: many connections that are written to at once.
@@ -33,7 +33,6 @@ pub mod application;
 pub mod commons;
 pub mod config;
 pub mod drain;
-pub mod escape;
 mod gate;
 pub mod group;
 pub mod handle;
@@ -59,7 +58,7 @@ pub use config::{
     TlsFiles,
 };
 pub use drain::{Cut, Drain, DrainReport, DrainStep, Request};
-pub use escape::{Escaped, escaped};
+pub use drywire_core::escape::{self, Escaped, escaped};
 pub use group::{Group, Sent, Share, Slow};
 pub use handle::{AskError, Handle, Inspection, SendError, ServerHandle, Standing, WorkerInspection};
 pub use inbox::{Inbox, Link, Order, Posted, Room};

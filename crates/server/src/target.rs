@@ -2,6 +2,7 @@
 //! `outgoing`.
 
 use crate::address::{Address, ParseAddressError};
+use crate::escape::printable;
 use crate::io_error::{AddressError, same, words};
 use drywire_core::TransportError;
 use std::fmt;
@@ -104,7 +105,7 @@ impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.whom {
             Whom::Address(address) => address.fmt(f),
-            Whom::Name { host, port } => write!(f, "{host}:{port}"),
+            Whom::Name { host, port } => write!(f, "{}:{port}", printable(host)),
         }
     }
 }

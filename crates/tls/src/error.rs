@@ -1,6 +1,7 @@
 //! What goes wrong: with settings, in words for whoever can mend them; with a peer, in a few words
 //! for the close report.
 
+use drywire_core::escape::{escaped, printable};
 use rustls::{AlertDescription, Error, InvalidMessage};
 use std::io;
 use std::path::PathBuf;
@@ -11,7 +12,7 @@ use thiserror::Error as ThisError;
 #[non_exhaustive]
 pub enum TlsError {
     /// A file cannot be read.
-    #[error("cannot read {}: {source}; check the path, and who may read it", path.display())]
+    #[error("cannot read {}: {source}; check the path, and who may read it", printable(&path.display()))]
     File {
         /// Which.
         path: PathBuf,
@@ -19,27 +20,28 @@ pub enum TlsError {
         source: io::Error,
     },
     /// A file, or text, holds no certificate.
-    #[error("{place} has no certificate; it needs lines from BEGIN CERTIFICATE to END CERTIFICATE (PEM)")]
+    #[error("{} has no certificate; it needs lines from BEGIN CERTIFICATE to END CERTIFICATE (PEM)", printable(place))]
     NoCertificate {
         /// Where it was looked for.
         place: String,
     },
     /// A file, or text, holds no private key.
     #[error(
-        "{place} has no private key; it needs lines from BEGIN PRIVATE KEY to END PRIVATE KEY (PEM), not encrypted"
+        "{} has no private key; it needs lines from BEGIN PRIVATE KEY to END PRIVATE KEY (PEM), not encrypted",
+        printable(place)
     )]
     NoKey {
         /// Where it was looked for.
         place: String,
     },
     /// The key is of no kind that is known, or not the certificate's.
-    #[error("the certificate and the private key cannot be used together: {0}; take the pair that was issued together")]
+    #[error("the certificate and the private key cannot be used together: {}; take the pair that was issued together", escaped(.0))]
     Pair(Error),
     /// A name that no server can have.
     #[error("{0:?} is no name of a server; take a DNS name or an IP address")]
     Name(String),
     /// Everything else that rustls finds wrong with a configuration.
-    #[error("TLS cannot be set up: {0}")]
+    #[error("TLS cannot be set up: {}", escaped(.0))]
     Setup(Error),
 }
 

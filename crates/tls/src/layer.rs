@@ -2,6 +2,7 @@
 
 use crate::engine::{Engine, Rustls};
 use crate::error::in_words;
+use drywire_core::escape::escaped;
 use drywire_core::layer::{Layer, LayerError, Sink};
 use rustls::pki_types::CertificateDer;
 use rustls::{Connection, HandshakeKind, ProtocolVersion};
@@ -147,7 +148,8 @@ impl<E: Engine> Session<E> {
             match self.engine.receive(input) {
                 Ok(n) => input = &input[n..],
                 Err(error) => {
-                    debug!(%error, "TLS failed");
+                    // It quotes names of the peer's certificate, which whoever issued it chose.
+                    debug!(error = %escaped(&error), "TLS failed");
                     return Err(failed(in_words(&error)));
                 }
             }

@@ -4,6 +4,7 @@ use crate::client::Client;
 use crate::error::TlsError;
 use crate::layer::{Tls, failed};
 use crate::server::Server;
+use drywire_core::escape::escaped;
 use drywire_core::layer::{Layer, LayerError, Sink};
 use rustls::pki_types::ServerName;
 use tracing::debug;
@@ -92,7 +93,7 @@ impl Layer for StartTls {
     fn upgrade(&mut self, wire: &mut Sink<'_>) -> Result<(), LayerError> {
         let State::Plain(side) = &self.0 else { return Err(failed("it is spoken already")) };
         let mut tls = side.begin().map_err(|error| {
-            debug!(%error, "TLS cannot begin");
+            debug!(error = %escaped(&error), "TLS cannot begin");
             failed("the engine cannot begin")
         })?;
         let opened = tls.open(wire);

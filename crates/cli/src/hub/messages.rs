@@ -111,7 +111,7 @@ fn is_standard_input(path: &Path) -> bool {
 }
 
 fn name(path: &Path) -> String {
-    if is_standard_input(path) { "standard input".into() } else { path.display().to_string() }
+    if is_standard_input(path) { "standard input".into() } else { crate::path_in_words(path) }
 }
 
 #[cfg(test)]

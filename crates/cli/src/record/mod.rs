@@ -19,12 +19,12 @@ pub(crate) use limits::{Changes, bytes};
 pub(crate) use serving::{Recorder, Recording};
 pub(crate) use shelf::ShelfError;
 
+use crate::path_in_words;
 use drywire_core::record::{ReadError, Reader};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
-use words::path_in_words;
 
 /// The exit status when a recording is damaged, or a replay differs.
 const DIFFERENT: u8 = 3;

@@ -4,11 +4,13 @@
 use super::limits::Changes;
 use super::shelf::SUFFIX;
 use super::text::seconds;
-use super::words::{duration_in_words, path_in_words, printable};
+use super::words::duration_in_words;
 use super::{DIFFERENT, RecordError, damage_in_words, is_foreign, protocols, read_file};
 use crate::args::Replay as Args;
+use crate::path_in_words;
 use crate::say;
 use drywire_core::Time;
+use drywire_core::escape::printable;
 use drywire_core::record::{Ended, Entry, ReadError, Reader};
 use drywire_sim::replay::{Difference, Identical, Options, ReplayError, Replayed};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -142,7 +144,7 @@ fn replay(file: &[u8], changes: Option<&Changes>) -> (Outcome, String) {
                 format!("begins with entry {first}: what came before was not kept; can be traced, not replayed");
             (Outcome::Failed, words)
         }
-        Err(error @ (ReplayError::Command { .. } | ReplayError::NoInput)) => (Outcome::Failed, error.to_string()),
+        Err(error @ (ReplayError::Command { .. } | ReplayError::NoInput)) => (Outcome::Failed, printable(&error)),
     }
 }
 

@@ -3,8 +3,9 @@
 //!
 //! What is in a recording is the core's business.
 
-use crate::say;
+use crate::{path_in_words, say};
 use drywire_core::Time;
+use drywire_core::escape::printable;
 use drywire_server::{Log, LogLimiter};
 use std::collections::VecDeque;
 use std::fs::{self, DirBuilder};
@@ -29,12 +30,12 @@ pub(crate) const SUFFIX: &str = ".dwr";
 
 #[derive(Debug, Error)]
 pub(crate) enum ShelfError {
-    #[error("cannot record to {}: {source}; name a directory that can be written to with --record", .path.display())]
+    #[error("cannot record to {}: {source}; name a directory that can be written to with --record", path_in_words(.path))]
     Directory { path: PathBuf, source: io::Error },
     #[error(
         "peers could fetch the recordings in {}: it lies below {}, which is served; name another with --record",
-        .path.display(),
-        .root.display()
+        path_in_words(.path),
+        path_in_words(.root)
     )]
     Served { path: PathBuf, root: PathBuf },
 }
@@ -182,16 +183,16 @@ impl Writer {
                 Err(error) => {
                     written.failed += 1;
                     if let Log::Write { suppressed } = failures.on_event(now) {
-                        let directory = self.directory.display();
-                        tracing::warn!(%directory, %error, suppressed, "a recording could not be written");
+                        let directory = path_in_words(&self.directory);
+                        tracing::warn!(%directory, error = %printable(&error), suppressed, "a recording could not be written");
                     }
                 }
             }
             if let Err(error) = self.prune()
                 && let Log::Write { suppressed } = stuck.on_event(now)
             {
-                let directory = self.directory.display();
-                tracing::warn!(%directory, %error, suppressed, "an old recording could not be removed");
+                let directory = path_in_words(&self.directory);
+                tracing::warn!(%directory, error = %printable(&error), suppressed, "an old recording could not be removed");
             }
             let lost = counts.dropped.load(Ordering::Relaxed);
             if lost > told && matches!(losses.on_event(now), Log::Write { .. }) {

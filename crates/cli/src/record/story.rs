@@ -3,7 +3,8 @@
 //! `text` and `page`.
 
 use super::describe::describe;
-use super::words::{bytes_in_words, printable};
+use super::words::bytes_in_words;
+use drywire_core::escape::printable;
 use drywire_core::record::{Entry, Located, Why};
 use drywire_core::{FileId, Time};
 use std::fmt;

@@ -2,10 +2,12 @@
 
 use super::story::{Mark, Row, Rows};
 use super::text::{Paint, Style, write_rows};
-use super::words::{bytes_in_words, duration_in_words, path_in_words, printable, reason_in_words};
+use super::words::{bytes_in_words, duration_in_words, reason_in_words};
 use super::{DIFFERENT, RecordError, damage_in_words, is_foreign, page, read_file};
 use crate::args::Trace as Args;
+use crate::path_in_words;
 use drywire_core::Limits;
+use drywire_core::escape::printable;
 use drywire_core::record::{Ended, Entry, ReadError, Reader};
 use std::fs;
 use std::io::{self, BufWriter, IsTerminal, Write};

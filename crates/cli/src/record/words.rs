@@ -2,7 +2,6 @@
 
 use drywire_core::Limit;
 use drywire_core::record::{ReasonKind, Text};
-use std::path::Path;
 use std::time::Duration;
 
 /// `1 byte`, `512 bytes`.
@@ -11,28 +10,6 @@ pub(super) fn bytes_in_words(n: u64) -> String {
         1 => "1 byte".into(),
         n => format!("{n} bytes"),
     }
-}
-
-/// Text out of a file, fit for a terminal: what would steer one, or turn a line
-/// around, is written as its number (FAULTS 71).
-pub(super) fn printable(text: &str) -> String {
-    let steers = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match steers(c) {
-            true => out.extend(c.escape_unicode()),
-            false => out.push(c),
-        }
-    }
-    out
-}
-
-/// A name, which whoever made the file has chosen, for a terminal too.
-pub(super) fn path_in_words(path: &Path) -> String {
-    printable(&path.to_string_lossy())
 }
 
 /// As [`drywire_core::Reason`] says it; what it holds is there as `Debug` wrote it.
@@ -108,16 +85,6 @@ pub(super) fn duration_in_words(duration: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn fault_71_text_that_would_steer_a_terminal_does_not() {
-        assert_eq!(printable("a\x1b[2Jb\r\n\u{202e}c\u{61c} é"), r"a\u{1b}[2Jb\u{d}\u{a}\u{202e}c\u{61c} é");
-    }
-
-    #[test]
-    fn fault_71_name_of_a_file_does_not_steer_a_terminal_either() {
-        assert_eq!(path_in_words(Path::new("a\x1b[31m/b.dwr")), r"a\u{1b}[31m/b.dwr");
-    }
 
     #[test]
     fn reasons_are_said_once() {

@@ -311,3 +311,40 @@ fn e10_a_socket_that_nobody_handed_over_is_said_with_those_that_were() {
     let says = Program::start(command.stdin(OwnedFd::from(stream)).stdout(Stdio::null())).exits_with(1);
     assert!(says.contains("what was handed over as mail is no listening stream socket"), "{says}");
 }
+
+#[test]
+fn fault_71_check_and_errors_quote_nothing_that_steers_the_terminal() {
+    let directory = tempfile::tempdir().unwrap();
+    let steer = "/nowhere\\u001b[31m\\ndrywire: forged";
+    let odd = directory.path().join("a\u{1b}[2J.toml");
+    let path = odd.to_str().unwrap();
+    let fine =
+        format!("listen = [\"unix:{steer}\", \"systemd:a\\u001b\\nb\"]\nroot = \"{steer}\"\nsecrets = [\"{steer}\"]\n");
+    let wrong = format!("listen = [\"{steer}\", \"unix:{steer}{}\"]\ntick = \"5 {steer}\"\n", "x".repeat(100));
+    fs::write(&odd, fine).unwrap();
+    let says = |args: &[&str], status: i32| {
+        let output = drywire(args).output().unwrap();
+        assert_eq!(output.status.code(), Some(status), "{args:?}");
+        let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        let steers = |c: char| c.is_control() && c != '\n';
+        assert!(!said.contains(steers) && said.lines().all(|line| !line.starts_with("drywire: forged")), "{said}");
+        said
+    };
+    let said = says(&["check", path], 0);
+    assert!(said.contains(r"systemd:a\x1b\nb") && said.contains(r"below /nowhere\x1b[31m\ndrywire: forged"), "{said}");
+    says(&["serve", "line-echo", "--config", path], 1);
+    fs::write(&odd, wrong).unwrap();
+    says(&["check", path], 3);
+    says(&["serve", "line-echo", "--config", path], 1);
+    // In a directory that is not there, or one of them would be made.
+    let steer = "/nowhere/\u{1b}[31m\ndrywire: forged";
+    says(&["serve", "dialog", "--root", steer], 1);
+    says(&["serve", "line-echo", "--listen", steer], 2);
+    says(&["serve", steer], 2);
+    says(&["serve", "dialog", &format!("--{steer}")], 2);
+    says(&["check", steer], 1);
+    says(&["trace", steer], 1);
+    says(&["connect", &format!("unix:{steer}")], 1);
+    says(&["serve", "line-echo", "--record", steer], 1);
+    says(&["serve", "line-echo", "--tls-cert", steer, "--tls-key", steer], 1);
+}

@@ -116,7 +116,7 @@ fn fault_71_nothing_in_a_recording_steers_the_terminal() {
     let path = directory.path().join("a");
     fs::write(&path, of_an_unknown_protocol()).unwrap();
     let (said, stderr) = trace(&path, &[], 0);
-    assert!(said.starts_with(r"silence\u{1b}[2J: ") && !said.contains('\x1b') && stderr.is_empty(), "{said}");
+    assert!(said.starts_with(r"silence\x1b[2J: ") && !said.contains('\x1b') && stderr.is_empty(), "{said}");
     let talk = Talk::new().says(b"\x1b[31m\x9b\r\x07\n");
     let (said, _) = trace(&talk.write(directory.path(), "b"), &[], 0);
     assert!(!said.contains(['\x1b', '\r', '\x07']) && said.contains(r"\x1b[31m\x9b\r\x07\n"), "{said}");

@@ -7,7 +7,8 @@
 mod kinds;
 
 use super::{Config, ConfigError, ConfigErrors, Position};
-use kinds::{Kind, count, flag, optional, panics, path, places, reuse, size, text, timeout, timeout_rate, wait};
+use crate::escape::printable;
+use kinds::{Kind, count, flag, optional, panics, path, paths, places, reuse, size, text, timeout, timeout_rate, wait};
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use toml::Spanned;
@@ -194,7 +195,7 @@ impl Findings {
     fn at(&mut self, place: Option<Range<usize>>, key: &str, words: &str) {
         let offset = place.map_or(0, |place| place.start);
         if !self.broken.contains(&offset) {
-            self.all.push((offset, ConfigError { key: key.into(), at: None, words: words.into() }));
+            self.all.push((offset, ConfigError { key: key.into(), at: None, words: printable(words) }));
         }
     }
 

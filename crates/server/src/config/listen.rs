@@ -2,6 +2,7 @@
 //! `systemd:dialog`.
 
 use crate::address::Address;
+use crate::escape::printable;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -30,12 +31,13 @@ impl Listen {
     const SYSTEMD: &str = "systemd:";
 }
 
+/// As [`Address`]: with the numbers of what would steer a terminal.
 impl fmt::Display for Listen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Listen::Tcp(address) => address.fmt(f),
-            Listen::Unix { path, mode: _ } => write!(f, "unix:{}", path.display()),
-            Listen::Systemd(name) => write!(f, "{}{name}", Listen::SYSTEMD),
+            Listen::Unix { path, mode: _ } => write!(f, "unix:{}", printable(&path.display())),
+            Listen::Systemd(name) => write!(f, "{}{}", Listen::SYSTEMD, printable(name)),
         }
     }
 }
@@ -48,7 +50,7 @@ impl From<SocketAddr> for Listen {
 
 /// Text that says no place to listen on.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("`{0}` is no place to listen on; write IP:PORT, as 127.0.0.1:2525 or [::1]:2525, unix:PATH, or systemd:NAME")]
+#[error("`{}` is no place to listen on; write IP:PORT, as 127.0.0.1:2525 or [::1]:2525, unix:PATH, or systemd:NAME", printable(.0))]
 pub struct ParseListenError(String);
 
 impl FromStr for Listen {
@@ -76,6 +78,14 @@ mod tests {
         for text in ["127.0.0.1:0", "[::1]:2525", "unix:/tmp/a b.sock", "systemd:mail"] {
             assert_eq!(text.parse::<Listen>().unwrap().to_string(), text);
         }
+    }
+
+    #[test]
+    fn fault_71_places_steer_no_terminal() {
+        assert_eq!("unix:/a\x1b[2J".parse::<Listen>().unwrap().to_string(), r"unix:/a\x1b[2J");
+        assert_eq!("systemd:a\nb".parse::<Listen>().unwrap().to_string(), r"systemd:a\nb");
+        let error = "a\x1b".parse::<Listen>().unwrap_err().to_string();
+        assert!(error.starts_with(r"`a\x1b` is no place"), "{error}");
     }
 
     #[test]

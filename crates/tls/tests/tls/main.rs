@@ -3,6 +3,7 @@
 
 mod ends;
 mod handshake;
+mod log;
 mod names;
 mod starttls;
 mod strangers;

@@ -40,7 +40,11 @@ impl Authority {
     }
 
     pub(crate) fn identity(&self, name: &str) -> Identity {
-        let (certificate, key) = self.pem_for(name);
+        self.identity_for(&[name])
+    }
+
+    pub(crate) fn identity_for(&self, names: &[&str]) -> Identity {
+        let (certificate, key) = self.pem_for_all(names);
         Identity::from_pem(certificate.as_bytes(), key.as_bytes()).unwrap()
     }
 }

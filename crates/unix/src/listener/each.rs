@@ -1,6 +1,7 @@
 //! A listening socket for each worker of a server.
 
 use super::{Listener, Port, SocketOptions, inherited, local_address};
+use drywire_server::escape::printable;
 use drywire_server::{Address, AddressError, Config, Listen, PortReuse};
 use rustix::io::Errno;
 use std::io;
@@ -21,7 +22,7 @@ pub enum ListenError {
         place: Listen,
     },
     /// Nobody has opened a socket of this name for us.
-    #[error("no socket with the name {name} was handed over; {}", handed_over(there))]
+    #[error("no socket with the name {} was handed over; {}", printable(name), handed_over(there))]
     NotInherited {
         /// The name that was asked for.
         name: String,
@@ -29,7 +30,10 @@ pub enum ListenError {
         there: Vec<String>,
     },
     /// What was handed over cannot be accepted on.
-    #[error("what was handed over as {name} is no listening stream socket; set ListenStream= and Accept=no there")]
+    #[error(
+        "what was handed over as {} is no listening stream socket; set ListenStream= and Accept=no there",
+        printable(name)
+    )]
     NoListener {
         /// Its name.
         name: String,

@@ -155,11 +155,17 @@ pub(super) fn places() -> Kind<Vec<Listen>> {
         write: |places| {
             let mut written = Vec::new();
             for place in places {
+                // Not as it is displayed, which is for people.
                 written.push(match place {
-                    Listen::Unix { mode: Some(mode), .. } => {
-                        format!("{{ address = {}, mode = \"{mode:04o}\" }}", quoted(&place.to_string()))
+                    Listen::Tcp(address) => quoted(&address.to_string()),
+                    Listen::Systemd(name) => quoted(&format!("systemd:{name}")),
+                    Listen::Unix { path, mode } => {
+                        let address = quoted(&format!("unix:{}", path.display()));
+                        match mode {
+                            Some(mode) => format!("{{ address = {address}, mode = \"{mode:04o}\" }}"),
+                            None => address,
+                        }
                     }
-                    Listen::Tcp(_) | Listen::Unix { mode: None, .. } | Listen::Systemd(_) => quoted(&place.to_string()),
                 });
             }
             Some(format!("[{}]", written.join(", ")))
