@@ -94,13 +94,14 @@ pub(crate) struct Serve {
     /// Event loops; each connection lives on one of them [default: 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) workers: Option<u16>,
-    /// The directory that dialog serves files from [default: the current directory]
+    /// The directory that dialog serves files from [default: the current directory]; not the private key, the
+    /// configuration and recordings, should they lie there
     #[arg(long, value_name = "DIR")]
     pub(crate) root: Option<PathBuf>,
     /// Speak TLS, and show this certificate (PEM; those that vouch for it behind it); SIGHUP reads it again
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     pub(crate) tls_cert: Option<PathBuf>,
-    /// Its private key (PEM, not encrypted)
+    /// Its private key (PEM, not encrypted); keep it outside of what is served
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub(crate) tls_key: Option<PathBuf>,
     /// Speak TLS with a certificate that is made now and that nobody vouches for: for development

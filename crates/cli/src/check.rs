@@ -83,6 +83,7 @@ fn summary(file: &Path, config: &Config) -> String {
         Some(root) => line("files", &format_args!("below {}", path_in_words(root))),
         None => line("files", &"none, unless serve is given --root"),
     }
+    config.secrets.paths().iter().for_each(|path| line("never serves", &path_in_words(path)));
     for warning in warnings(config) {
         line("warning:", &warning);
     }
@@ -108,6 +109,9 @@ fn warnings(config: &Config) -> Vec<String> {
             },
             Listen::Tcp(_) | Listen::Systemd(_) => {}
         }
+    }
+    for path in config.secrets.paths().iter().filter(|path| !path.exists()) {
+        warnings.push(format!("the secret {} is not there, which hides nothing", path_in_words(path)));
     }
     warnings
 }

@@ -11,10 +11,11 @@ use drywire_core::{Connection, Limits};
 use drywire_driver_mio::StartError;
 use drywire_protocols::{ByteEcho, Dialog, HubEcho, LineEcho};
 use drywire_server::{
-    Address, Application, Config, DrainReport, Id, Interest, Net, Notice, SourceEvent, Worker, Workers,
+    Address, Application, Config, DrainReport, Id, Interest, Net, Notice, Secrets, SourceEvent, Worker, Workers,
 };
 use drywire_tls::{Identity, Server as TlsServer, TlsError};
 use std::fmt;
+use std::fs::DirEntry;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -56,8 +57,8 @@ pub(crate) fn run(args: &Serve) -> Result<(), ServeError> {
         Protocol::LineEcho => serve(args, config, || LineEcho, "a line, and  quit  at the end"),
         Protocol::Dialog => {
             let root = config.root.as_deref().expect("the dialog has one");
-            say(format_args!("serving the files below {}", root.display()));
-            let request = first_request(root);
+            say(format_args!("serving the files below {}", path_in_words(root)));
+            let request = first_request(root, &config.secrets);
             match args.starttls {
                 false => serve(args, config, Dialog::new, &request),
                 true => serve_starttls(args, config, &request),
@@ -124,9 +125,17 @@ fn tls(args: &Serve, config: &Config) -> Result<Option<(TlsServer, Option<Reload
         return Ok(Some((TlsServer::new(identity)?, None)));
     }
     let (Some(cert), Some(key)) = (config.tls.cert.clone(), config.tls.key.clone()) else { return Ok(None) };
-    let server = TlsServer::new(Identity::from_pem_files(&cert, &key)?)?;
+    // What was read is a secret, though its path may name another file a moment later: seen before and behind it.
+    let secrets = config.secrets.clone();
+    let read = move || {
+        secrets.look();
+        let identity = Identity::from_pem_files(&cert, &key);
+        secrets.look();
+        identity
+    };
+    let server = TlsServer::new(read()?)?;
     let shown = server.clone();
-    let reload = move || shown.reload(Identity::from_pem_files(&cert, &key)?);
+    let reload = move || shown.reload(read()?);
     Ok(Some((server, Some(Box::new(reload)))))
 }
 
@@ -161,6 +170,9 @@ fn settings(args: &Serve) -> Result<Config, ServeError> {
             let root = args.root.clone().or(config.root).unwrap_or_else(|| ".".into());
             config.root = Some(open_root(&root)?);
         }
+    }
+    for secret in [&args.config, &config.tls.key, &args.record].into_iter().flatten() {
+        config.secrets.add(secret);
     }
     Ok(config)
 }
@@ -436,13 +448,15 @@ fn open_root(path: &Path) -> Result<PathBuf, ServeError> {
 }
 
 /// A request that this directory can answer.
-fn first_request(root: &Path) -> String {
+fn first_request(root: &Path, secrets: &Secrets) -> String {
+    secrets.look();
+    let is_public = |entry: &DirEntry| rustix::fs::stat(entry.path()).is_ok_and(|file| !secrets.include(&file));
     let names = std::fs::read_dir(root)
         .into_iter()
         .flatten()
         .flatten()
         .take(1000)
-        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()));
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()) && is_public(entry));
     let plain = |name: &String| !name.starts_with('.') && name.bytes().all(|byte| byte.is_ascii_graphic());
     match names.filter_map(|entry| entry.file_name().into_string().ok()).filter(plain).min() {
         Some(name) => format!("GET {name}"),

@@ -8,6 +8,7 @@ mod file;
 mod listen;
 mod validate;
 
+use crate::secrets::Secrets;
 use drywire_core::Limits;
 pub use listen::{Listen, ParseListenError};
 use std::path::PathBuf;
@@ -49,6 +50,9 @@ pub struct Config {
     pub no_delay: bool,
     /// The directory files are opened beneath; without one every file is forbidden.
     pub root: Option<PathBuf>,
+    /// What is not opened beneath it, by whatever name; [`TlsFiles::key`] is one without being
+    /// named here.
+    pub secrets: Secrets,
     /// What is added to the bounds of connections that are accepted.
     pub timeouts: Timeouts,
     /// The certificate that peers are shown. For whoever makes the connections: a worker knows
@@ -101,6 +105,7 @@ impl Default for Config {
             keep_alive: Some(Duration::from_secs(60)),
             no_delay: true,
             root: None,
+            secrets: Secrets::default(),
             timeouts: Timeouts::default(),
             tls: TlsFiles::default(),
             max_connections: 65_536,

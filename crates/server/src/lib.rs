@@ -12,6 +12,7 @@
 //! - [`stats`]: what is counted.
 //! - [`commons`]: what the workers of one server share.
 //! - [`config`]: what a driver can be told.
+//! - [`secrets`]: what is never served, by whatever name.
 //! - [`address`]: where to listen and whom to connect to.
 //! - [`target`]: whom to connect to, by name too, and why that failed.
 //! - [`table`]: who is connected, under ids that are never reused.
@@ -41,6 +42,7 @@ pub mod io_error;
 pub mod log_limit;
 pub mod net;
 pub mod receipt;
+pub mod secrets;
 pub mod stats;
 mod sync;
 pub mod table;
@@ -66,6 +68,7 @@ pub use io_error::AddressError;
 pub use log_limit::{Log, LogLimiter};
 pub use net::{Clock, Connecting, Interest, Net, News, Release};
 pub use receipt::{Dropped, Outcome, Receipt};
+pub use secrets::Secrets;
 pub use stats::{Ended, Stats};
 pub use table::{Id, Table};
 pub use target::{ConnectError, Target, Whom};

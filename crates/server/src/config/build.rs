@@ -1,6 +1,7 @@
 //! A method for each setting, so that a configuration reads as one sentence.
 
 use super::{Config, Listen, OnPanic, PortReuse, SystemCalls, Timeouts, TlsFiles};
+use crate::secrets::Secrets;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -42,6 +43,7 @@ settings! {
     keep_alive: impl Into<Option<Duration>>,
     no_delay: bool,
     root: PathBuf,
+    secrets: impl Into<Secrets>,
     timeouts: Timeouts,
     tls: TlsFiles,
     max_connections: usize,

@@ -53,6 +53,7 @@ const SECTIONS: [Section; 4] = [
             key!("keep-alive", keep_alive, optional()),
             key!("no-delay", no_delay, flag()),
             key!("root", root, path()),
+            key!("secrets", secrets, paths()),
             key!("max-connections", max_connections, count()),
             key!("max-connections-per-address", max_connections_per_address, count()),
             key!("refusal", refusal, text()),

@@ -10,6 +10,7 @@
 
 mod open;
 mod root;
+mod secret;
 mod send;
 #[cfg(test)]
 mod tests;

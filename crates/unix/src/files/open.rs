@@ -19,14 +19,18 @@ pub struct Files {
 }
 
 impl Files {
-    /// No files yet, beneath the root of `config`.
+    /// No files yet, beneath the root of `config`, and none of its secrets ever.
     ///
     /// # Errors
     /// The system's, among them `ENOTDIR` for anything but a directory.
     pub fn new(config: &Config) -> io::Result<Files> {
         let calls = config.system_calls;
         let root = match &config.root {
-            Some(path) => Some(Arc::new(Root::open(path)?.with_system_calls(calls))),
+            Some(path) => {
+                let mut secrets = config.secrets.clone();
+                config.tls.key.iter().for_each(|key| secrets.add(key));
+                Some(Arc::new(Root::open(path)?.with_system_calls(calls).with_secrets(secrets)))
+            }
             None => None,
         };
         Ok(Files { root, calls, open: HashMap::new(), scratch: Vec::new() })

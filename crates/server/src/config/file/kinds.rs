@@ -2,6 +2,7 @@
 
 use super::Findings;
 use crate::config::{Listen, OnPanic, PortReuse};
+use crate::secrets::Secrets;
 use std::path::PathBuf;
 use std::time::Duration;
 use toml::Spanned;
@@ -111,6 +112,30 @@ pub(super) fn path() -> Kind<Option<PathBuf>> {
             Some(path) => Some(Some(path.into())),
         },
         write: |path| Some(quoted(path.as_ref()?.to_str()?)),
+    }
+}
+
+/// Files and directories.
+pub(super) fn paths() -> Kind<Secrets> {
+    const WANTED: &str = "write [\"/srv/files/key.pem\"]";
+    Kind {
+        read: |value, findings| {
+            let DeValue::Array(paths) = value.get_ref() else {
+                return findings.none(value, &format!("this is no list; {WANTED}"));
+            };
+            let mut read = Secrets::default();
+            for path in paths {
+                match path.get_ref().as_str() {
+                    Some("") | None => return findings.none(path, &format!("this is no path; {WANTED}")),
+                    Some(path) => read.add(path),
+                }
+            }
+            Some(read)
+        },
+        write: |secrets| {
+            let paths: Option<Vec<String>> = secrets.paths().iter().map(|path| Some(quoted(path.to_str()?))).collect();
+            Some(format!("[{}]", paths?.join(", ")))
+        },
     }
 }
 

@@ -37,6 +37,7 @@ fn w5_every_field_can_be_said_in_the_file_and_reads_back() {
         keep_alive: None,
         no_delay: false,
         root: Some("/srv".into()),
+        secrets: ["/srv/a \"b\\\u{7}", "/srv/c"].into(),
         refusal: "421 too \"busy\"\r\n".into(),
         timeouts: Timeouts {
             first_byte: Some(Duration::from_millis(1500)),
@@ -127,6 +128,8 @@ fn values_of_the_wrong_kind_say_what_would_be_right() {
         ("drain-timeout = true", "1:17: drain-timeout: this is true or false; write a duration, as \"30s\""),
         ("[tls]\ncert = \"/c\"", "2:8: tls.cert: without tls.key; a certificate and its key go together"),
         ("root = \"\"", "1:8: root: this is no path; write \"/srv/files\""),
+        ("secrets = \"/srv/key\"", "1:11: secrets: this is no list; write [\"/srv/files/key.pem\"]"),
+        ("secrets = [\"/srv/key\", 7]", "1:24: secrets: this is no path; write [\"/srv/files/key.pem\"]"),
         ("listen = \"127.0.0.1:1\"", "1:10: listen: this is no list; write [\"127.0.0.1:2525\"]"),
         ("listen = [{ mode = \"0660\" }]", "1:11: listen[0]: there is no address here; write { address ="),
         (

@@ -2,6 +2,7 @@
 
 mod open;
 mod race;
+mod secret;
 mod send;
 
 use super::{RegularFile, Root, read_file};
