@@ -131,7 +131,8 @@ pub(crate) struct Serve {
     /// Recordings this server leaves in the directory; the oldest go
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..), requires = "record")]
     pub(crate) record_keep: u32,
-    /// Blank the rest of each line that begins with this, as "PASS "; may be given again
+    /// Blank the rest of each line, or of each message and line in one, that begins with this, as "PASS "; may be
+    /// given again
     #[arg(long, value_name = "PREFIX", value_parser = clap::builder::NonEmptyStringValueParser::new(), requires = "record")]
     pub(crate) record_mask: Vec<String>,
 }
@@ -294,6 +295,9 @@ pub(crate) struct Replay {
     /// What if it had other limits: input=4096,output=64KiB,linger-bytes=0,linger=5s,stall=1min,idle=30s,events=8,files=2
     #[arg(long, value_name = "LIMITS", value_parser = Changes::parse)]
     pub(crate) limits: Option<Changes>,
+    /// Replay it as if it had been recorded with this --record-mask; may be given again
+    #[arg(long, value_name = "PREFIX", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub(crate) mask: Vec<String>,
 }
 
 /// Shows a recording: who did what, when, and what the connection waited for.
@@ -305,6 +309,13 @@ pub(crate) struct Trace {
     /// Write one page for a browser instead, to this file (- is standard output)
     #[arg(long, value_name = "OUT")]
     pub(crate) html: Option<PathBuf>,
+    /// Blank the rest of each line, or message, that begins with this, as "PASS ", and leave out names and texts; may be
+    /// given again
+    #[arg(long, value_name = "PREFIX", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub(crate) mask: Vec<String>,
+    /// Write the masked recording instead, to this file (- is standard output): a copy that can be passed on
+    #[arg(long, value_name = "OUT", requires = "mask", conflicts_with_all = ["html", "from", "to", "bytes"])]
+    pub(crate) copy: Option<PathBuf>,
     /// Leave out what came before: 1.5s after the first turn, …
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub(crate) from: Option<Duration>,

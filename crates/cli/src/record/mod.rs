@@ -5,6 +5,7 @@
 
 mod describe;
 mod limits;
+mod masking;
 mod page;
 mod protocols;
 pub(crate) mod replay;

@@ -2,6 +2,7 @@
 //! in words. How a replay goes is in `drywire_sim::replay`.
 
 use super::limits::Changes;
+use super::masking::{self, MaskError};
 use super::shelf::SUFFIX;
 use super::text::seconds;
 use super::words::duration_in_words;
@@ -50,7 +51,12 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, RecordError> {
     let mut is_read = true;
     for path in &files {
         let (outcome, words) = match read_file(path) {
-            Ok(file) => replay(&file, args.limits.as_ref()),
+            Ok(file) if args.mask.is_empty() => replay(&file, args.limits.as_ref()),
+            Ok(file) => match masking::copy(&file, &args.mask) {
+                Ok(copy) => replay(&copy.file, args.limits.as_ref()),
+                Err(error @ MaskError::Damaged(_)) => (Outcome::Different, error.to_string()),
+                Err(error @ (MaskError::Foreign(_) | MaskError::NoFront)) => (Outcome::Failed, error.to_string()),
+            },
             Err(error) => {
                 bar.suspend(|| say(format_args!("{error}")));
                 (Outcome::Failed, String::new())

@@ -1,9 +1,10 @@
 //! `drywire serve --record`: a tape for each connection. Where it goes is in `shelf`.
 
+use super::protocols;
 use super::shelf::{Shelf, ShelfError, Slot};
 use crate::args::Serve;
 use drywire_core::layer::Layer;
-use drywire_core::record::{Keep, Mask, Record, Tape};
+use drywire_core::record::{Keep, Record, Tape};
 use drywire_core::{Connection, Protocol};
 use drywire_server::Address;
 use std::fmt;
@@ -41,7 +42,7 @@ impl Recorder {
             return Ok(Recorder { shelf: None, recording: Recording::default() });
         };
         let bytes = args.record_bytes as usize;
-        let protocol = args.protocol.name();
+        let protocol = if args.starttls { protocols::STARTTLS } else { args.protocol.name() };
         let shelf = Shelf::open(directory, served, protocol, args.record_keep as usize)?;
         let slot = shelf.slot();
         let driver = args.driver.to_string();
@@ -81,7 +82,7 @@ impl Recording {
         let slot = to.slot.clone();
         let mut tape = Tape::new(to.protocol, move |file| slot.put(file)).note(&note).keeping(to.keep);
         if !to.masks.is_empty() {
-            tape = tape.masked_by(Mask::after(to.masks.iter().map(String::as_str)));
+            tape = tape.masked_by(protocols::mask(to.protocol, &to.masks));
         }
         connection.recorded(tape)
     }

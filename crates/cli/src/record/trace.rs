@@ -1,5 +1,6 @@
 //! `drywire trace`: a recording as a timeline, in lines or on a page.
 
+use super::masking::{self, MaskError};
 use super::story::{Mark, Row, Rows};
 use super::text::{Paint, Style, write_rows};
 use super::words::{bytes_in_words, duration_in_words, reason_in_words};
@@ -45,7 +46,35 @@ const DAMAGE: usize = 20;
 
 /// Prints the timeline, or writes the page.
 pub(crate) fn run(args: &Args) -> Result<ExitCode, RecordError> {
-    let file = read_file(&args.file)?;
+    let mut file = read_file(&args.file)?;
+    if !args.mask.is_empty() {
+        match masking::copy(&file, &args.mask) {
+            Ok(copy) => {
+                if !copy.has_blanked {
+                    crate::say(format_args!(
+                        "{}: nothing begins with that, no input was blanked",
+                        path_in_words(&args.file)
+                    ));
+                }
+                file = copy.file;
+            }
+            Err(error) => {
+                crate::say(format_args!("{}: {error}", path_in_words(&args.file)));
+                return Ok(match error {
+                    MaskError::Damaged(_) => ExitCode::from(DIFFERENT),
+                    MaskError::Foreign(_) | MaskError::NoFront => ExitCode::FAILURE,
+                });
+            }
+        }
+    }
+    if let Some(path) = &args.copy {
+        if path == Path::new("-") {
+            to_stdout(|out, _| out.write_all(&file))?;
+        } else {
+            masking::write(path, &file).map_err(|source| RecordError::Page { path: path.into(), source })?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
     let mut trace = match Trace::read(&file) {
         Ok(trace) => trace,
         Err(error) => {
@@ -176,7 +205,7 @@ impl Trace {
             ));
         }
         if self.masked {
-            remarks.push("Recorded with a mask: secrets are blanked, names and texts left out.".into());
+            remarks.push("Recorded with a mask: what it found is blanked, names and texts are left out.".into());
         }
         if self.layered {
             remarks.push("Recorded above a layer: what went over the wire is counted, not shown.".into());

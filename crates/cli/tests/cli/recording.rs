@@ -16,6 +16,8 @@ crate::support::on_every_driver!(
     byte_echo_session_replays_identically,
     dialog_with_files_and_a_slow_reader_replays_identically,
     reset_and_shutdown_replay_identically,
+    secrets_in_messages_behind_a_mask_are_not_on_the_disk,
+    secrets_behind_a_mask_are_not_on_the_disk_over_tls_and_starttls,
 );
 
 /// A server that records into a directory of its own.
@@ -160,13 +162,167 @@ fn secrets_behind_a_mask_are_not_on_the_disk() {
     drop(peer);
     let file = recording.wait_for(1).remove(0);
     let bytes = fs::read(&file).unwrap();
-    let holds = |what: &[u8]| bytes.windows(what.len()).any(|window| window == what);
+    let holds = |what: &[u8]| holds(&bytes, what);
     assert!(holds(b"USER me\n") && holds(b"quit\n") && holds(b"TOKEN=******\n"), "{}", bytes.escape_ascii());
     for secret in [&b"hun"[..], b"ter2", b"s3cr3t"] {
         assert!(!holds(secret), "{}", secret.escape_ascii());
     }
     replays_identically(&file);
     recording.stop();
+}
+
+/// A message of the hub: its length in eight bytes, and so many bytes.
+fn message(text: &str) -> Vec<u8> {
+    [&(text.len() as u64).to_le_bytes()[..], text.as_bytes()].concat()
+}
+
+fn holds(file: &[u8], what: &[u8]) -> bool {
+    file.windows(what.len()).any(|window| window == what)
+}
+
+fn secrets_in_messages_behind_a_mask_are_not_on_the_disk(driver: &str) {
+    let recording = Recording::start(&["hub", "--driver", driver, "--record-mask", "PASS "]);
+    let sent = ["USER me", "PASS hunter2", "", "pass Tr0ub4dor", "first\nPASS in-a-line\nlast"].map(message).concat();
+    // Whole, and one byte after the other, which cuts lengths, words and secrets.
+    for piece in [sent.len(), 1] {
+        let mut peer = recording.server.connect();
+        peer.set_nodelay(true).unwrap();
+        trickle(&mut peer, &sent, piece);
+        peer.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(read_to_end(&peer), sent);
+    }
+    for path in recording.wait_for(2) {
+        let said = stdout(&["trace", path.to_str().unwrap(), "--bytes", "4096"], 0);
+        assert!(said.contains("Recorded with a mask: "), "{said}");
+        let file = fs::read(&path).unwrap();
+        for secret in ["hunter2", "Tr0ub4dor", "in-a-line", "unter", "r0ub", "in-a"] {
+            assert!(!holds(&file, secret.as_bytes()), "{secret}: {}", file.escape_ascii());
+        }
+        replays_identically(&path);
+    }
+}
+
+/// The tape lies above the layers, so it is the words that are masked, in the open and behind the upgrade.
+fn secrets_behind_a_mask_are_not_on_the_disk_over_tls_and_starttls(driver: &str) {
+    let place = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let [cert, key] = ["cert.pem", "key.pem"].map(|name| place.path().join(name));
+    fs::write(&cert, made.cert.pem()).unwrap();
+    fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let mut roots = drywire_tls::RootCertStore::empty();
+    roots.add(made.cert.der().clone()).unwrap();
+    let client = drywire_tls::Client::new(roots).unwrap();
+    let pair = ["--tls-cert", cert.to_str().unwrap(), "--tls-key", key.to_str().unwrap()];
+    for (protocol, is_upgraded) in [(&["line-echo"][..], false), (&["dialog", "--starttls"], true)] {
+        let mask = ["--driver", driver, "--record-mask", "PASS ", "--record-mask", "GET "];
+        let recording = Recording::start(&[protocol, &mask, &pair].concat());
+        let mut peer = recording.server.connect();
+        if is_upgraded {
+            peer.write_all(b"GET open-secret\nSTARTTLS\n").unwrap();
+            let mut answer = [0; 21];
+            peer.read_exact(&mut answer).unwrap();
+            assert_eq!(&answer, b"-550 no such file\nOK\n");
+        }
+        let said: &[u8] = if is_upgraded { b"GET hidden-secret\nQUIT\n" } else { b"PASS hidden-secret\nquit\n" };
+        let answer = over_tls(peer, &client, said);
+        assert!(answer.ends_with(if is_upgraded { b"OK\n" } else { b"quit\n" }), "{}", answer.escape_ascii());
+        let file = fs::read(&recording.wait_for(1)[0]).unwrap();
+        assert!(!holds(&file, b"secret"), "{}", file.escape_ascii());
+        assert!(holds(&file, if is_upgraded { b"GET *************\n" } else { b"PASS *************\n" }));
+        replays_identically(&recording.files()[0]);
+    }
+}
+
+/// Says this over TLS, a byte of it in each record, and gives what comes until the other side says goodbye.
+fn over_tls(mut peer: TcpStream, client: &drywire_tls::Client, mut said: &[u8]) -> Vec<u8> {
+    use drywire_core::layer::{Layer, Sink};
+    let mut tls = client.connect("localhost").unwrap();
+    let (mut plain, mut wire, mut chunk) = (Vec::new(), Vec::new(), [0; 4096]);
+    tls.open(&mut Sink::unbounded(&mut wire)).unwrap();
+    while !tls.has_ended() {
+        while !said.is_empty() && !tls.is_handshaking() {
+            let n = tls.send(&said[..1], &mut Sink::unbounded(&mut wire)).unwrap();
+            said = &said[n..];
+        }
+        peer.write_all(&std::mem::take(&mut wire)).unwrap();
+        let n = peer.read(&mut chunk).unwrap();
+        if n == 0 {
+            break;
+        }
+        tls.receive(&chunk[..n], &mut Sink::unbounded(&mut plain), &mut Sink::unbounded(&mut wire)).unwrap();
+    }
+    plain
+}
+
+/// What a command prints.
+#[track_caller]
+fn stdout(args: &[&str], status: i32) -> String {
+    let mut program = Program::start(&mut drywire(args));
+    let said = read_to_end(program.stdout());
+    program.exits_with(status);
+    String::from_utf8_lossy(&said).into_owned()
+}
+
+#[test]
+fn recording_is_masked_afterwards_in_a_trace_in_a_replay_and_in_a_copy() {
+    for (protocol, sent) in [
+        ("hub", ["USER me", "PASS hunter2", "again\nPASS hunter2"].map(message).concat()),
+        ("byte-echo", b"USER me\nPASS hunter2\nagain\nPASS hunter2".to_vec()),
+    ] {
+        let recording = Recording::start(&[protocol]);
+        let mut peer = recording.server.connect();
+        peer.write_all(&sent).unwrap();
+        peer.shutdown(Shutdown::Write).unwrap();
+        read_to_end(&peer);
+        let path = recording.wait_for(1).remove(0);
+        let path = path.to_str().unwrap();
+        let shown = |args: &[&str]| stdout(&[&["trace", path, "--bytes", "4096"], args].concat(), 0);
+        assert_eq!(shown(&[]).matches("hunter2").count(), 2, "the control");
+        let said = shown(&["--mask", "PASS "]);
+        assert!(said.contains("PASS *******") && !said.contains("hunter"), "{said}");
+        assert!(shown(&["--mask", "no such"]).contains("hunter2"));
+        let said = stdout(&["replay", path, "--mask", "PASS "], 0);
+        assert!(said.ends_with("; masked, so only lengths were compared\n"), "{said}");
+
+        let copy = recording.path().join("masked");
+        let copied = copy.to_str().unwrap();
+        assert_eq!(stdout(&["trace", path, "--mask", "PASS ", "--copy", copied], 0), "");
+        let file = fs::read(&copy).unwrap();
+        assert!(holds(&file, b"PASS *******") && holds(&file, b"USER me") && !holds(&file, b"hunter2"));
+        assert_eq!(fs::metadata(&copy).unwrap().permissions().mode() & 0o777, 0o600);
+        replays_identically(&copy);
+        let said = stdout(&["trace", copied], 0);
+        assert!(said.contains("Recorded with a mask: ") && !said.contains("hunter"), "{said}");
+    }
+}
+
+#[test]
+fn mask_that_finds_nothing_says_so_and_one_that_cannot_work_is_refused() {
+    let recording = Recording::start(&["hub", "--record-ring", "--record-bytes", "4KiB"]);
+    let mut peer = recording.server.connect();
+    let mut answer = vec![0; message("PASS hunter2").len()];
+    for _ in 0..500 {
+        peer.write_all(&message("PASS hunter2")).unwrap();
+        peer.read_exact(&mut answer).unwrap();
+    }
+    drop(peer);
+    let path = recording.wait_for(1).remove(0);
+    let ring = path.to_str().unwrap();
+    for command in [&["trace", ring, "--mask", "PASS "][..], &["replay", ring, "--mask", "PASS "]] {
+        let output = drywire(command).output().unwrap();
+        let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert!(said.contains("the beginning was not kept, so where its messages begin is not known"), "{said}");
+        assert_eq!(output.status.code(), Some(1));
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let path = crate::tapes::fixed().write(directory.path(), "a");
+    let path = path.to_str().unwrap();
+    let said = Program::start(&mut drywire(&["trace", path, "--mask", "PASS "])).exits_with(0);
+    assert!(said.contains("nothing begins with that, no input was blanked"), "{said}");
+    fs::write(path, b"something else").unwrap();
+    let said = Program::start(&mut drywire(&["trace", path, "--mask", "PASS "])).exits_with(1);
+    assert!(said.contains("not a recording"), "{said}");
+    Program::start(&mut drywire(&["trace", path, "--copy", "x"])).exits_with(2);
 }
 
 /// The control of the test above: without a mask they are.

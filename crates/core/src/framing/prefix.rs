@@ -70,8 +70,13 @@ impl LengthPrefix {
         LengthPrefix { width: 8, order: Order::Little, max }
     }
 
+    /// Of the prefix, in bytes.
+    pub(crate) const fn width(&self) -> usize {
+        self.width
+    }
+
     #[inline]
-    fn announced(&self, prefix: &[u8]) -> u64 {
+    pub(crate) fn announced(&self, prefix: &[u8]) -> u64 {
         let push = |n: u64, byte: &u8| n << 8 | u64::from(*byte);
         match self.order {
             Order::Big => prefix.iter().fold(0, push),

@@ -24,13 +24,15 @@
 //! TLS recording can be taken for an intercepted one), and what was offered to the
 //! transport but not taken.
 //!
-//! A recording holds what the peer sent. Secrets in it are blanked by a [`Mask`].
+//! A recording holds what the peer sent. Secrets in it are blanked by a [`Mask`], on the way to the tape
+//! or afterwards by [`masked`].
 //!
 //! The parts: what happened is in `entry`, as text in `words`, as bytes in `codec`;
-//! the file in `format`, written by `store`, read by `reader`; `crc` finds the byte that
+//! the file in `format`, written by `store`, read by `reader`, masked afterwards by `copy`; `crc` finds the byte that
 //! was changed; `value` writes commands down. The calls themselves are tapped in `connection/tap.rs`.
 
 mod codec;
+mod copy;
 mod crc;
 mod entry;
 mod format;
@@ -42,6 +44,7 @@ mod value;
 mod why;
 mod words;
 
+pub use copy::masked;
 pub use crc::{OneByte, one_byte};
 #[cfg(feature = "derive")]
 pub use drywire_derive::Record;

@@ -51,14 +51,19 @@ pub(super) struct Store {
 
 impl Store {
     pub(super) fn new(keep: Keep) -> Store {
+        Store::from(keep, 0, Time::ZERO)
+    }
+
+    /// The first entry has this number, and happened at this time.
+    pub(super) fn from(keep: Keep, first: u64, now: Time) -> Store {
         let mut store = Store {
             keep,
             sealed: VecDeque::new(),
             sealed_bytes: 0,
             open: Vec::with_capacity(BLOCK),
-            open_first: 0,
-            next: 0,
-            now: Time::ZERO,
+            open_first: first,
+            next: first,
+            now,
             scratch: Vec::new(),
             ended: false,
         };

@@ -4,7 +4,7 @@
 use crate::support::cases;
 use crate::support::net::Net;
 use crate::support::script::Script;
-use drywire_core::record::{Ended, Entry, Keep, Mask, ReadError, Reader, ReasonKind, Tape, Why};
+use drywire_core::record::{Ended, Entry, Keep, Located, Mask, ReadError, Reader, ReasonKind, Tape, Why, masked};
 use drywire_core::{
     Blocked, Budget, Connection, Context, Limits, Protocol, Ready, Stop, Time, TransportError, Turn, Workspace, turn,
 };
@@ -261,6 +261,76 @@ fn mask_sees_input_in_the_pieces_it_comes_in() {
         }
     }
     assert_eq!(all, b"PASS *******\nPASS *\n");
+}
+
+/// A line of each kind the script has, with secrets in some.
+const TALK: &[u8] = b"USER me\nPASS hunter2\nf some-name\nw 300\ne 1\nPASS x\nnonsense\n";
+
+fn input_of(file: &[u8]) -> Vec<u8> {
+    let mut all = Vec::new();
+    for located in Reader::new(file).expect("a header").entries() {
+        if let Entry::Bytes(piece) = located.expect("undamaged").entry {
+            all.extend_from_slice(&piece);
+        }
+    }
+    all
+}
+
+#[test]
+fn copy_masked_afterwards_is_what_a_masked_tape_would_have_made() {
+    for piece in [1, 3, 7, 200] {
+        let talk = |mask: Option<Mask>| {
+            let files = Files::default();
+            let tape = match mask {
+                Some(mask) => files.tape().masked_by(mask),
+                None => files.tape(),
+            };
+            let mut connection = Connection::new(Script::default()).recorded(tape);
+            // Many times over, so that there are several blocks.
+            for piece in TALK.repeat(20).chunks(piece) {
+                run(&mut connection, piece, false);
+            }
+            drop(connection);
+            files.only()
+        };
+        let copy = masked(&talk(None), Mask::after(["PASS "])).expect("undamaged");
+        assert!(copy == talk(Some(Mask::after(["PASS "]))), "in pieces of {piece}");
+        assert!(copy.len() > 1500, "{} bytes are one block", copy.len());
+        let all = input_of(&copy);
+        assert!(all.windows(13).any(|window| window == b"PASS *******\n") && !all.windows(4).any(|w| w == b"hunt"));
+    }
+}
+
+#[test]
+fn copy_of_a_recording_without_its_front_is_masked_from_what_is_left() {
+    let files = Files::default();
+    let mut connection = Connection::new(Script::default()).recorded(files.tape().keeping(Keep::Last(4096)));
+    for piece in TALK.repeat(100).chunks(5) {
+        run(&mut connection, piece, false);
+    }
+    drop(connection);
+    let file = files.only();
+    let first = Reader::new(&file).expect("undamaged").header().first;
+    assert!(first > 0);
+    let copy = masked(&file, Mask::after(["PASS "]).from_next_line()).expect("undamaged");
+    let reader = Reader::new(&copy).expect("undamaged");
+    assert_eq!((reader.check(), reader.header().first >= first, reader.header().masked), (Ok(()), true, true));
+    let (all, before) = (input_of(&copy), input_of(&file));
+    assert_eq!(all.len(), before.len());
+    assert!(!all.windows(4).any(|window| window == b"hunt" || window == b"ter2"));
+    let times = |file: &[u8]| -> Vec<_> {
+        let lends = |located: Located<'_>| matches!(located.entry, Entry::Lend { .. }).then_some(located.time);
+        Reader::new(file).expect("undamaged").entries().flatten().filter_map(lends).collect()
+    };
+    assert_eq!(times(&copy), times(&file));
+}
+
+#[test]
+fn damaged_recording_is_not_masked() {
+    let mut file = recording(b"hello\nPASS x\n");
+    let at = file.len() - 20;
+    file[at] ^= 0xff;
+    assert!(masked(&file, Mask::nothing()).is_err());
 }
 
 #[test]

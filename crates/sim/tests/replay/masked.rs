@@ -4,7 +4,7 @@ use crate::records::{Records, encode};
 use crate::stage::{find, reseal, run, run_calmly, tape};
 use crate::talk::Talk;
 use drywire_core::Connection;
-use drywire_core::record::{Entry, Mask, Reader};
+use drywire_core::record::{Entry, Mask, Reader, masked};
 use drywire_protocols::{ByteEcho, LineEcho};
 use drywire_sim::replay::{Options, Replayed, replay};
 
@@ -35,6 +35,32 @@ fn secret_is_nowhere_in_a_masked_file() {
         let replayed = replay(&file, Talk::default, Options::default()).expect("undamaged");
         assert!(replayed.is_identical(), "seed {seed}: {replayed}");
         assert!(replayed.to_string().ends_with("; masked, so contents were not compared"));
+    }
+}
+
+/// Names, events, errors of the protocol, files and a layer: a copy that is masked afterwards has none of them more.
+#[test]
+fn masked_copy_is_the_file_of_a_masked_tape() {
+    for seed in 0..50 {
+        let talk = |is_masked: bool| {
+            let (tape, file) = tape("talk");
+            let tape = if is_masked { tape.masked_by(mask()) } else { tape };
+            run(
+                Connection::new(Talk::default()).recorded(tape),
+                seed,
+                TEXT.to_vec(),
+                crate::stage::no_commands::<Talk>,
+            );
+            file.recv().expect("it has ended")
+        };
+        assert!(masked(&talk(false), mask()) == Ok(talk(true)), "seed {seed}");
+        let layered = |is_masked: bool| {
+            let (tape, file) = tape("line-echo");
+            let tape = if is_masked { tape.masked_by(mask()) } else { tape };
+            run_calmly(Connection::with_layer(LineEcho, Records::default()).recorded(tape), &encode(TEXT));
+            file.recv().expect("it has closed")
+        };
+        assert!(masked(&layered(false), mask()) == Ok(layered(true)));
     }
 }
 
