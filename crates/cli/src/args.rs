@@ -146,6 +146,9 @@ pub(crate) struct Check {
     /// The configuration, a file in TOML
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
+    /// What is to be served with it [default: any of them]
+    #[arg(value_enum)]
+    pub(crate) protocol: Option<Protocol>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

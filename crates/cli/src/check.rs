@@ -1,7 +1,9 @@
 //! `drywire check`: what is wrong in a configuration, by line, or what it would run.
 
-use crate::args::Check;
+use crate::args::{Check, Protocol};
+use crate::budget::{self, TooSmall};
 use crate::path_in_words;
+use clap::ValueEnum;
 use drywire_server::{Config, ConfigErrors, Listen, PortReuse};
 use std::fmt::{self, Write as _};
 use std::io::{self, Write};
@@ -54,7 +56,10 @@ pub(crate) fn read(path: &Path) -> Result<Config, FileError> {
 /// Status 3 when something is wrong.
 pub(crate) fn run(args: &Check) -> Result<ExitCode, FileError> {
     let (text, status) = match read(&args.file) {
-        Ok(config) => (summary(&args.file, &config), ExitCode::SUCCESS),
+        Ok(config) => match short_budgets(&config, args.protocol) {
+            Ok(short) => (summary(&args.file, &config, &short), ExitCode::SUCCESS),
+            Err(short) => (format!("{}: {short}\n", args.file.display()), ExitCode::from(3)),
+        },
         Err(wrong @ FileError::Wrong { .. }) => (format!("{wrong}\n"), ExitCode::from(3)),
         Err(error @ FileError::Unreadable { .. }) => return Err(error),
     };
@@ -63,7 +68,15 @@ pub(crate) fn run(args: &Check) -> Result<ExitCode, FileError> {
     Ok(status)
 }
 
-fn summary(file: &Path, config: &Config) -> String {
+/// For which protocols the memory budget is too small, if not for all it may be used for.
+fn short_budgets(config: &Config, protocol: Option<Protocol>) -> Result<Vec<TooSmall>, TooSmall> {
+    let all = protocol.map_or(Protocol::value_variants().to_vec(), |protocol| vec![protocol]);
+    let is_tls = config.tls.cert.is_some();
+    let mut short: Vec<_> = all.iter().filter_map(|&protocol| budget::check(protocol, config, is_tls).err()).collect();
+    if short.len() == all.len() { Err(short.swap_remove(0)) } else { Ok(short) }
+}
+
+fn summary(file: &Path, config: &Config, short: &[TooSmall]) -> String {
     let mut text = format!("{}: ok\n", path_in_words(file));
     let mut line = |what: &str, is: &dyn fmt::Display| writeln!(text, "  {what:<14}{is}").expect("memory takes it");
     match &config.listen[..] {
@@ -87,6 +100,7 @@ fn summary(file: &Path, config: &Config) -> String {
     for warning in warnings(config) {
         line("warning:", &warning);
     }
+    short.iter().for_each(|short| line("warning:", short));
     text
 }
 

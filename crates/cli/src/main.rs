@@ -8,6 +8,7 @@
 //! Everything said to a person goes to standard error.
 
 mod args;
+mod budget;
 mod check;
 mod connect;
 mod crew;

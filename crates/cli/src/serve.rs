@@ -1,6 +1,7 @@
 //! `drywire serve`: one protocol, on as many workers as one likes, until a signal.
 
 use crate::args::{Protocol, Serve};
+use crate::budget::{self, TooSmall};
 use crate::check::{self, FileError};
 use crate::crew::{self, Crew};
 use crate::record::{Recorder, Recording, ShelfError};
@@ -37,6 +38,8 @@ pub(crate) enum ServeError {
     #[error("cannot print the address: {0}")]
     Output(io::Error),
     #[error("{0}")]
+    Budget(#[from] TooSmall),
+    #[error("{0}")]
     Record(#[from] ShelfError),
     #[error("{0}")]
     Tls(#[from] TlsError),
@@ -52,6 +55,7 @@ pub(crate) enum ServeError {
 
 pub(crate) fn run(args: &Serve) -> Result<(), ServeError> {
     let config = settings(args)?;
+    budget::check(args.protocol, &config, args.tls_self_signed || config.tls.cert.is_some())?;
     match args.protocol {
         Protocol::ByteEcho => serve(args, config, || ByteEcho, "anything"),
         Protocol::LineEcho => serve(args, config, || LineEcho, "a line, and  quit  at the end"),

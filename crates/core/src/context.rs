@@ -252,6 +252,9 @@ impl<'a, P: Protocol> Context<'a, P> {
         let (Barrier::Clear, 1.., Some(next_file)) = (self.control.barrier, self.files_cap, next_file) else {
             return Err(self.writer.refuse(Refusal::Limit(Limit::Opens)).into_stop());
         };
+        if name.len() > self.writer.memory {
+            return Err(self.writer.refuse(Refusal::Full(Resource::Memory)).into_stop());
+        }
         if self.writer.output.files() >= self.files_cap {
             return Err(self.writer.refuse(Refusal::Full(Resource::Files)).into_stop());
         }

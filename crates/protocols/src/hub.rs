@@ -155,7 +155,7 @@ impl Hub {
     pub const fn limits(longest: u32) -> Limits {
         let whole = longest.saturating_add(PREFIX);
         let output = if whole > Limits::DEFAULT.output_bytes { whole } else { Limits::DEFAULT.output_bytes };
-        Limits { input_bytes: whole, output_bytes: output, ..Limits::DEFAULT }
+        Limits { input_bytes: whole, output_bytes: output, files: 0, ..Limits::DEFAULT }
     }
 
     /// From the peer's end on, a word of ours is what keeps the connection open.

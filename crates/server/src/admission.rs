@@ -1,7 +1,7 @@
 //! Who is let in: a connection's place among all of a server, and why there is none.
 
 use crate::address::Address;
-use crate::commons::Commons;
+use crate::commons::{Commons, KEPT_FOR_PLACES};
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr};
@@ -46,22 +46,17 @@ impl From<Refusal> for io::Error {
 
 /// The smallest budget with which this many workers serve connections that may each hold
 /// `most_heap_bytes` ([`Connection::most_heap_bytes`](drywire_core::Connection::most_heap_bytes))
-/// at all, some dozens of them. With less, connections are refused. A sensible one is some times larger: with this
-/// one, somebody waits as soon as anybody holds much.
+/// at all, some dozens of them on each. With less, connections are refused. A sensible one is some
+/// times larger: with this one, connections that hold much are served one after the other.
 #[must_use]
 pub const fn least_memory_bytes(workers: usize, most_heap_bytes: usize) -> usize {
-    let taken = workers.saturating_mul(most_heap_bytes).saturating_add(FIRST_ONES);
-    // An eighth stays free of those who hold something: a seventh of what they may have.
-    taken.saturating_add(taken.div_ceil(KEPT_FOR_EMPTY_HANDED - 1))
+    let taken = workers.saturating_mul(FIRST_ONES).saturating_add(most_heap_bytes);
+    // A sixteenth is for places alone: a fifteenth of the rest.
+    taken.saturating_add(taken.div_ceil(KEPT_FOR_PLACES - 1))
 }
 
-/// Of the budget, what has to be free for a connection to grow that holds something
-/// already: an eighth is for those who do not, but not more than half of what one turn
-/// leaves. So many large ones leave small ones alone.
-pub(crate) const KEPT_FOR_EMPTY_HANDED: usize = 8;
-
-/// Bytes of the smallest budget for the first places in the table, and a little to hold.
-const FIRST_ONES: usize = 64 * 1024;
+/// Bytes of the smallest budget for the first places of a worker in the table, and a little to hold.
+const FIRST_ONES: usize = 256 * 1024;
 
 /// Where a peer comes from, as far as a cap tells peers apart.
 ///

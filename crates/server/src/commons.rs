@@ -3,6 +3,7 @@
 
 use crate::admission::{Origin, Place, Refusal};
 use crate::config::Config;
+use crate::reserve::Reserve;
 use crate::stats::Stats;
 use drywire_core::planted;
 use std::array;
@@ -21,7 +22,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// Bytes are counted before they are held, so *guaranteed*: what is counted never passes
 /// [`Config::memory_bytes`]. Counted are, for each connection, its place in the table
 /// and what is queued for it or of it ([`Connection::heap_bytes`](drywire_core::Connection::heap_bytes)); for each worker, what one of
-/// its connections may grow in one turn; and commands that wait. Not counted is what a
+/// its connections may grow by in one step; once, the most that the largest connection may hold
+/// ([`Connection::most_heap_bytes`](drywire_core::Connection::most_heap_bytes)), so that one can always finish; and commands that wait. Not counted is what a
 /// worker needs however many it serves, such as the pool of a
 /// [`Workspace`](drywire_core::Workspace), and what applications, protocols and layers hold themselves.
 ///
@@ -41,6 +43,7 @@ struct Inner {
     addresses: [Mutex<HashMap<Origin, usize>>; SHARDS],
     held: AtomicUsize,
     most_held: AtomicUsize,
+    reserve: Reserve,
     stats: Mutex<Stats>,
 }
 
@@ -49,7 +52,7 @@ struct Inner {
 const SHARDS: usize = 16;
 
 /// Of the budget, what queued bytes leave to places in the table.
-const KEPT_FOR_PLACES: usize = 16;
+pub(crate) const KEPT_FOR_PLACES: usize = 16;
 
 /// A map is given back when it has this much room, and four times what it needs.
 const ROOMY: usize = 64;
@@ -67,6 +70,7 @@ impl Commons {
                 addresses: array::from_fn(|_| Mutex::default()),
                 held: AtomicUsize::new(0),
                 most_held: AtomicUsize::new(0),
+                reserve: Reserve::default(),
                 stats: Mutex::default(),
             }),
         }
@@ -112,8 +116,23 @@ impl Commons {
     /// then nothing is taken.
     #[must_use]
     pub fn try_hold(&self, bytes: usize) -> bool {
+        self.hold_up_to(bytes, self.most_to_hold())
+    }
+
+    /// What [`Commons::try_hold`] leaves to take now.
+    pub(crate) fn room(&self) -> usize {
+        self.most_to_hold().saturating_sub(self.held_bytes())
+    }
+
+    /// What all may hold that is no place in the table.
+    pub(crate) fn most_to_hold(&self) -> usize {
         let budget = self.inner.memory_bytes;
-        self.hold_up_to(bytes, budget - budget / KEPT_FOR_PLACES)
+        budget - budget / KEPT_FOR_PLACES
+    }
+
+    /// Memory for one connection at a time.
+    pub(crate) fn reserve(&self) -> &Reserve {
+        &self.inner.reserve
     }
 
     /// Gives back what was taken: neither more nor twice.

@@ -68,7 +68,8 @@ pub struct Config {
     /// where TLS is spoken from the first byte, where words would be a broken record.
     pub refusal: String,
     /// Bytes that all connections and what waits for them may hold together, in all
-    /// workers: a hard bound on what [`Commons`](crate::Commons) counts.
+    /// workers: a hard bound on what [`Commons`](crate::Commons) counts. With less than
+    /// [`least_memory_bytes`](crate::least_memory_bytes) connections are refused.
     pub memory_bytes: usize,
     /// How often [`Application::tick`](crate::Application::tick) is called.
     pub tick: Option<Duration>,

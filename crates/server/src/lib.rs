@@ -42,6 +42,7 @@ pub mod io_error;
 pub mod log_limit;
 pub mod net;
 pub mod receipt;
+mod reserve;
 pub mod secrets;
 pub mod stats;
 mod sync;

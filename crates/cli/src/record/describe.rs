@@ -32,6 +32,9 @@ pub(super) fn describe(entry: &Entry<'_>, began: Time) -> Option<(Who, String, M
         }
         Entry::Drain => (Who::Application, "asks to drain".into(), Mark::Command),
         Entry::FlushOnly => (Who::Application, "has no memory for more".into(), Mark::Command),
+        Entry::QueueAtMost(bytes) => {
+            (Who::Application, format!("has memory for a queue of {bytes} bytes"), Mark::Command)
+        }
         Entry::Close => (Who::Application, "asks to close".into(), Mark::Command),
         Entry::Abort => (Who::Application, "aborts".into(), Mark::Command),
         Entry::InjectFull(nth) => (Who::Application, format!("has write {nth} refused"), Mark::Command),

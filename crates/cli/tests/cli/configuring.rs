@@ -79,6 +79,34 @@ fn w5_serve_refuses_what_check_refuses() {
     assert_eq!(says, format!("drywire: {path}:1:11: backlog: 0 would stop everything; write 1 or more\n"));
 }
 
+#[test]
+fn i2_budget_below_what_one_connection_may_need_is_refused_with_both_numbers() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = file(&directory, "memory-bytes = \"64MiB\"\nworkers = 2\nlisten = [\"127.0.0.1:0\"]\n");
+    let says = Program::start(&mut drywire(&["serve", "hub", "--config", &path])).exits_with(1);
+    assert!(says.starts_with("drywire: memory-bytes: 67108864 bytes are too few for hub, one connection"), "{says}");
+    let (least, _) = says.split_once("; write ").unwrap().1.split_once(" or more for 2 workers").unwrap();
+    let checked = drywire(&["check", &path, "hub"]).output().unwrap();
+    let checked = (checked.status.code(), String::from_utf8(checked.stdout).unwrap());
+    assert_eq!(checked, (Some(3), says.replace("drywire: ", &format!("{path}: "))));
+    // Others may be served with it, and it is said which may not.
+    let (says, status) = check("memory-bytes = \"64MiB\"\n");
+    assert!(says.contains("  warning:      memory-bytes: 67108864 bytes are too few for hub"), "{says}");
+    assert_eq!((says.matches("warning").count(), status), (1, 0), "{says}");
+    // What it says is right.
+    let enough = format!("memory-bytes = {least}\nworkers = 2\nlisten = [\"127.0.0.1:0\"]\n");
+    let path = file(&directory, &enough);
+    let mut server = Server::start_command(&mut drywire(&["serve", "hub", "--config", &path]));
+    let mut peer = server.connect();
+    peer.write_all(&[0; 8]).unwrap();
+    peer.read_exact(&mut [1; 8]).unwrap();
+    server.program.signal(Signal::TERM);
+    server.program.exits_with(0);
+    let (says, status) = check("memory-bytes = 1000\n");
+    assert!(says.starts_with("FILE: memory-bytes: 1000 bytes are too few for byte-echo"), "{says}");
+    assert_eq!(status, 3);
+}
+
 on_every_driver!(w5_file_is_served_at_every_place_and_what_is_typed_counts_instead);
 
 fn w5_file_is_served_at_every_place_and_what_is_typed_counts_instead(driver: &str) {

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 crate::support::on_every_driver!(
     h14_messages_of_every_size_come_back,
+    i2_sixteen_workers_answer_all_and_sixteen_of_the_longest_messages_at_once,
     h14_length_beyond_the_bound_closes_that_connection_and_no_other,
     files_come_back_in_order,
     lines_come_back_in_order_the_empty_ones_too,
@@ -30,6 +31,36 @@ crate::support::on_every_driver!(
     fault_56_reader_of_the_messages_that_has_seen_enough_ends_it_quietly,
     silent_server_is_given_up_in_time,
 );
+
+/// Of 16 MiB, in a budget in which no two of them fit beside what the answer to one may take.
+fn i2_sixteen_workers_answer_all_and_sixteen_of_the_longest_messages_at_once(driver: &str) {
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("drywire.toml");
+    fs::write(&config, "memory-bytes = \"128MiB\"\nworkers = 16\nlisten = [\"127.0.0.1:0\"]\n").unwrap();
+    let args = ["serve", "hub", "--driver", driver, "--config", config.to_str().unwrap()];
+    let server = Server::start_command(&mut drywire(&args));
+    let mut peers: Vec<_> = (0..200).map(|_| server.connect()).collect();
+    peers.iter_mut().for_each(|peer| peer.write_all(&[0; 8]).unwrap());
+    for peer in &mut peers {
+        let mut answer = [1; 8];
+        peer.read_exact(&mut answer).unwrap();
+        assert_eq!(answer, [0; 8]);
+    }
+    let message = Arc::new(framed(&noise(16 << 20)));
+    let talks: Vec<_> = peers
+        .drain(..16)
+        .map(|mut peer| {
+            let message = message.clone();
+            std::thread::spawn(move || {
+                feed(peer.try_clone().unwrap(), message.to_vec());
+                let mut answer = vec![0; message.len()];
+                peer.read_exact(&mut answer).unwrap();
+                assert_same(&answer, &message);
+            })
+        })
+        .collect();
+    bounded("all answers", move || talks.into_iter().for_each(|talk| talk.join().unwrap()));
+}
 
 fn framed(message: &[u8]) -> Vec<u8> {
     [&(message.len() as u64).to_le_bytes()[..], message].concat()

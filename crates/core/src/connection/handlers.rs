@@ -1,7 +1,7 @@
 //! Calling the protocol: what is called next, and what becomes of the call.
 
 use super::phase::{Asked, InputEnd, OutputEnd, Phase};
-use super::{Connection, Live, Message, Waiting, lent};
+use super::{Connection, Delayed, Live, Message, Waiting, lent};
 use crate::action::Fault;
 use crate::close::Reason;
 use crate::context::{Barrier, Context, RoomRequest};
@@ -69,9 +69,14 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
                 return false;
             }
             self.conn.blocked = None;
-            if waiting.timers {
+            match waiting.call {
                 // The timer's call keeps its place before all that came later.
-                return true;
+                Delayed::Timer => return true,
+                Delayed::Open => {
+                    self.call_open();
+                    return true;
+                }
+                Delayed::Other => {}
             }
         }
         match self.conn.control.barrier {
@@ -144,7 +149,7 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
 
     /// Hands the input at hand to the protocol, call after call.
     fn consume(&mut self) {
-        let now = self.now;
+        let (now, memory) = (self.now, self.memory);
         let output_ended = self.conn.output_end != OutputEnd::Open;
         let Connection { protocol, layer, events, control, limits, io, buffers, fuse, .. } = &mut *self.conn;
         let Buffers { output, name, carry, carry_start, message, .. } = lent(buffers);
@@ -152,7 +157,8 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
         let scratch = &mut self.workspace.scratch;
         let from_carry = *carry_start < carry.len();
         let input = if from_carry { &carry[*carry_start..] } else { scratch.unread() };
-        let writer = Writer::new(output, &mut self.workspace.pool, limits.output_bytes as usize, output_ended, fuse);
+        let writer =
+            Writer::new(output, &mut self.workspace.pool, limits.output_bytes as usize, memory, output_ended, fuse);
         let mut call = UnderWay(Context::new(writer, events, control, name, limits, None, now));
         let cx = &mut call.0;
         cx.messages_left = self.most_messages - self.messages;
@@ -213,15 +219,19 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
                 self.on_commit();
             }
             Consumed::NeedsMore => self.conn.needs_more = true,
-            Consumed::Undone(undone) => self.on_undone(undone, false),
+            Consumed::Undone(undone) => self.on_undone(undone, Delayed::Other),
         }
     }
 
     fn call_open(&mut self) {
         self.call(None, |protocol, cx| protocol.open(cx));
-        // Nothing is owed yet, so only an injected "full" refuses this call, and only once.
-        if self.conn.blocked.take().is_some() {
+        // Nothing is owed yet: an injected "full" refuses this call, and only once, or memory does.
+        if self.conn.blocked.is_some_and(|waiting| self.is_free(waiting.on)) {
+            self.conn.blocked = None;
             self.call(None, |protocol, cx| protocol.open(cx));
+        }
+        if let Some(waiting) = &mut self.conn.blocked {
+            waiting.call = Delayed::Open;
         }
     }
 
@@ -251,7 +261,7 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
         }
         match result {
             Ok(()) => self.on_commit(),
-            Err(undone) => self.on_undone(undone, false),
+            Err(undone) => self.on_undone(undone, Delayed::Other),
         }
     }
 
@@ -271,7 +281,7 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
         });
         match result {
             Ok(()) => self.on_commit(),
-            Err(undone) => self.on_undone(undone, true),
+            Err(undone) => self.on_undone(undone, Delayed::Timer),
         }
     }
 
@@ -310,7 +320,7 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
                 true
             }
             Err(undone) => {
-                self.on_undone(undone, false);
+                self.on_undone(undone, Delayed::Other);
                 false
             }
         }
@@ -321,12 +331,12 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
         opened: Option<Opened>,
         body: impl FnOnce(&mut P, &mut Context<'_, P>) -> Result<(), Stop<P::Error>>,
     ) -> Result<(), Undone<P::Error>> {
-        let now = self.now;
+        let (now, memory) = (self.now, self.memory);
         let ended = self.conn.output_end != OutputEnd::Open;
         let has_leftovers = !self.unread().is_empty() || self.conn.layer.is_holding();
         let Connection { protocol, events, control, limits, buffers, fuse, .. } = &mut *self.conn;
         let Buffers { output, name, .. } = lent(buffers);
-        let writer = Writer::new(output, &mut self.workspace.pool, limits.output_bytes as usize, ended, fuse);
+        let writer = Writer::new(output, &mut self.workspace.pool, limits.output_bytes as usize, memory, ended, fuse);
         let mut call = UnderWay(Context::new(writer, events, control, name, limits, opened, now));
         let result = body(protocol, &mut call.0).and_then(|()| call.0.check_leftovers(has_leftovers));
         let judged = judge(result, &mut call.0);
@@ -338,9 +348,9 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
         Ok(())
     }
 
-    fn on_undone(&mut self, undone: Undone<P::Error>, timers: bool) {
+    fn on_undone(&mut self, undone: Undone<P::Error>, call: Delayed) {
         match undone {
-            Undone::Full(on) => self.conn.blocked = Some(Waiting { on, timers }),
+            Undone::Full(on) => self.conn.blocked = Some(Waiting { on, call }),
             Undone::Failed(failure) => self.fail(failure),
         }
     }
@@ -353,6 +363,7 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
             Resource::Bytes => output.is_none_or(|output| output.bytes() == 0),
             Resource::Files => output.is_none_or(|output| output.files() < self.conn.limits.files as usize),
             Resource::Events => self.conn.events.is_empty(),
+            Resource::Memory => self.memory == usize::MAX,
         }
     }
 

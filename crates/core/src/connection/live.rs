@@ -42,6 +42,9 @@ pub struct Live<'a, P: Protocol, L: Layer = ()> {
     pub(super) most_messages: u32,
     /// That was told to the tape.
     is_cut: bool,
+    /// Bytes that there is memory for, in the queue and in a name; `usize::MAX`: for all that the
+    /// bounds allow.
+    pub(super) memory: usize,
 }
 
 impl<'a, P: Protocol, L: Layer> Live<'a, P, L> {
@@ -55,6 +58,7 @@ impl<'a, P: Protocol, L: Layer> Live<'a, P, L> {
             messages: 0,
             most_messages: u32::MAX,
             is_cut: false,
+            memory: usize::MAX,
         }
     }
 
@@ -195,6 +199,18 @@ impl<'a, P: Protocol, L: Layer> Live<'a, P, L> {
     /// How many messages may still be consumed in this turn; see [`Live::consume_at_most`].
     pub fn messages_left(&self) -> u32 {
         self.most_messages - self.messages
+    }
+
+    /// There is memory for a small step: for the rest of the turn a call is undone that would
+    /// leave more than `bytes` in the output, or ask for a file by a longer name. It is
+    /// made again in the first turn without this, until which [`Connection::wants_memory`] is true
+    /// and no other call is made but those of timers.
+    ///
+    /// *Guaranteed*, without layers: in such a turn the connection grows by no more than
+    /// [`Connection::step_bytes`] says.
+    pub fn queue_at_most(&mut self, bytes: u32) {
+        self.conn.tap(|tape| tape.recorder.put(&Entry::QueueAtMost(bytes)));
+        self.memory = bytes as usize;
     }
 
     /// Ends the connection now; what is owed is dropped, and counted as unsent.

@@ -77,8 +77,17 @@ pub struct Connection<P: Protocol, L: Layer = ()> {
 #[derive(Clone, Copy, Debug)]
 struct Waiting {
     on: Resource,
-    /// It was a timer's call, so timers wait too. Otherwise they go on.
-    timers: bool,
+    call: Delayed,
+}
+
+/// Whose call was undone, as far as that is not seen from what is there to be handled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Delayed {
+    /// A timer's, so timers wait too. Otherwise they go on.
+    Timer,
+    /// The first of all.
+    Open,
+    Other,
 }
 
 /// What happened between the connection and its transport.
@@ -251,20 +260,49 @@ impl<P: Protocol, L: Layer> Connection<P, L> {
     /// sets them aside from the beginning: an end cannot wait for memory.
     pub const END_BYTES: usize = size_of::<End<P::Error>>();
 
+    /// A call was undone in a turn that had memory for a small step, see
+    /// [`Live::queue_at_most`]: it waits for a turn that has more.
+    #[inline]
+    pub fn wants_memory(&self) -> bool {
+        self.blocked.is_some_and(|waiting| waiting.on == Resource::Memory)
+    }
+
     /// What [`Connection::heap_bytes`] can come to at the end of a turn, by the
     /// bounds of this connection.
     ///
     /// *Guaranteed* without layers. With them, what a layer answers to one read comes
     /// on top.
     pub fn most_heap_bytes(&self) -> usize {
-        let Limits { input_bytes, output_bytes, events, files, .. } = self.limits;
-        let (input, output, files) = (input_bytes as usize, output_bytes as usize + ERROR_REPLY_BYTES, files as usize);
+        Self::most_heap_bytes_by(&self.limits)
+    }
+
+    /// [`Connection::most_heap_bytes`] of a connection with these bounds, before there is one.
+    pub fn most_heap_bytes_by(limits: &Limits) -> usize {
+        Self::heap_bytes_within(limits, limits.input_bytes as usize, limits.output_bytes as usize)
+    }
+
+    /// What [`Connection::heap_bytes`] can grow by in a turn that moves `bytes` and one action
+    /// more, see [`Budget`](crate::Budget), and is told [`Live::queue_at_most`] as many. Never
+    /// more than [`Connection::most_heap_bytes`].
+    ///
+    /// *Guaranteed*, and when, as there.
+    pub fn step_bytes(&self, bytes: u32) -> usize {
+        let Limits { input_bytes, output_bytes, .. } = self.limits;
+        // What is read lies behind what was there, and there is room for one read more.
+        let read = bytes as usize + 2 * READ_AT_MOST;
+        Self::heap_bytes_within(&self.limits, read.min(input_bytes as usize), bytes.min(output_bytes) as usize)
+    }
+
+    /// With so many bytes of input and of output, which are no more than the bounds.
+    fn heap_bytes_within(limits: &Limits, input: usize, output: usize) -> usize {
+        let Limits { events, files, .. } = *limits;
+        let (output, files) = (output + ERROR_REPLY_BYTES, files as usize);
         let wire = if L::TRANSPARENT { 0 } else { 2 * (WIRE_FULL + READ_AT_MOST) };
         size_of::<Buffers>()
             + Output::most_heap_bytes(output, files)
             + Pool::block_bytes(input)
             // The name of a file comes from the input, and its vector may have grown to it.
-            + 2 * input
+            + if files == 0 { 0 } else { 2 * input }
             + 8 * (files + 1) * size_of::<FileId>()
             + 2 * (events as usize + 4) * size_of::<P::Event>()
             + wire

@@ -185,7 +185,9 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
         let cap = self.conn.limits.output_bytes as usize + ERROR_REPLY_BYTES;
         let pool = &mut self.workspace.pool;
         let mut no_fuse = 0;
-        let written = Writer::new(&mut self.conn.buffers().output, pool, cap, false, &mut no_fuse).write(&kept);
+        let output = &mut lent(&mut self.conn.buffers).output;
+        output.expect_last_write();
+        let written = Writer::new(output, pool, cap, usize::MAX, false, &mut no_fuse).write(&kept);
         debug_assert!(written.is_ok(), "the reserve is kept for exactly this");
         pool.give(kept);
     }

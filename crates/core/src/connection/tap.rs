@@ -99,6 +99,8 @@ impl<P: Protocol, L: Layer> Connection<P, L> {
             Some(Resource::Bytes) => Why::FULL_OF_BYTES,
             Some(Resource::Events) => Why::FULL_OF_EVENTS,
             Some(Resource::Files) => Why::FULL_OF_FILES,
+            // It waits for its worker, as in a turn that only flushes: an entry says so.
+            Some(Resource::Memory) => Why::NOTHING,
         };
         full.and_if(self.reading, Why::INPUT)
             .and_if(self.io.write_blocked, Why::TRANSPORT)

@@ -2,7 +2,7 @@
 
 use super::clocks::{Debt, Message};
 use super::phase::{End, InputEnd, OutputEnd, Phase};
-use super::{Connection, Live, lent};
+use super::{Connection, Delayed, Live, lent};
 use crate::close::Reason;
 use crate::context::Barrier;
 use crate::error::Failure;
@@ -43,7 +43,7 @@ impl<P: Protocol, L: Layer> Connection<P, L> {
     /// The earliest timer whose call could be made.
     fn timer_deadline(&self) -> Time {
         let upgrades = matches!(self.control.barrier, Barrier::UpgradeAsked(_));
-        if upgrades || self.blocked.is_some_and(|waiting| waiting.timers) {
+        if upgrades || self.blocked.is_some_and(|waiting| waiting.call == Delayed::Timer) {
             return Time::NEVER;
         }
         self.control.timers.iter().copied().min().unwrap_or(Time::NEVER)

@@ -221,6 +221,14 @@ impl Output {
         self.tail.capacity() + self.sealed.capacity() * size_of::<Segment>()
     }
 
+    /// What is written next is the last: a long queue does not grow twofold for it. It is written
+    /// in turns that have memory for a small step, too.
+    pub(crate) fn expect_last_write(&mut self) {
+        if !self.sealed.is_empty() {
+            self.sealed.reserve_exact(2);
+        }
+    }
+
     /// What queue and room of it can come to.
     ///
     /// A block is sealed when it is full, or before shared bytes or a file; then more

@@ -131,7 +131,7 @@ impl Test {
     fn call(&mut self, ops: &[Op], roll_back: bool) {
         let mut fuse = 0;
         let before = self.model.clone();
-        let mut writer = Writer::new(&mut self.output, &mut self.pool, CAP, false, &mut fuse);
+        let mut writer = Writer::new(&mut self.output, &mut self.pool, CAP, usize::MAX, false, &mut fuse);
         let model = &mut self.model;
         for op in ops {
             let room = CAP - model.bytes();
@@ -339,7 +339,7 @@ fn small_rest_does_not_pin_a_block_between_turns() {
 fn idle_buffers_hold_nothing() {
     let (mut buffers, mut pool) = (Buffers::default(), Pool::default());
     let mut fuse = 0;
-    let mut writer = Writer::new(&mut buffers.output, &mut pool, CAP, false, &mut fuse);
+    let mut writer = Writer::new(&mut buffers.output, &mut pool, CAP, usize::MAX, false, &mut fuse);
     writer.write(&vec![1; 5000]).expect("it fits");
     buffers.output.wrote(5000, &mut pool);
     buffers.settle(&mut pool);

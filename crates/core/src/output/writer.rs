@@ -33,6 +33,8 @@ pub(crate) enum Resource {
     Bytes,
     Events,
     Files,
+    /// A turn with memory for all that the bounds allow.
+    Memory,
 }
 
 /// The writer could not take something; the call it belongs to will be undone.
@@ -61,6 +63,10 @@ pub struct Writer<'a> {
     pub(crate) pool: &'a mut Pool,
     /// Bytes the queue may hold.
     pub(crate) cap: usize,
+    /// Bytes that there is memory for in this turn: for the queue, and for the name of a file.
+    pub(crate) memory: usize,
+    /// The smaller of the two.
+    fits: usize,
     /// Our direction was half-closed in an earlier call.
     pub(crate) ended: bool,
     pub(crate) refusal: Option<Refusal>,
@@ -75,11 +81,12 @@ impl<'a> Writer<'a> {
         output: &'a mut Output,
         pool: &'a mut Pool,
         cap: usize,
+        memory: usize,
         ended: bool,
         fuse: &'a mut u32,
     ) -> Writer<'a> {
         let mark = output.savepoint();
-        Writer { output, pool, cap, ended, refusal: None, mark, fuse }
+        Writer { output, pool, cap, memory, fits: cap.min(memory), ended, refusal: None, mark, fuse }
     }
 
     /// Starts the next transaction.
@@ -110,7 +117,7 @@ impl<'a> Writer<'a> {
     pub fn write(&mut self, data: &[u8]) -> Result<(), Refused> {
         let output = &mut *self.output;
         let fits = data.len() <= output.tail.capacity() - output.tail.len()
-            && output.bytes + data.len() <= self.cap
+            && output.bytes + data.len() <= self.fits
             && *self.fuse == 0
             && self.refusal.is_none()
             && !self.ended;
@@ -289,6 +296,9 @@ impl<'a> Writer<'a> {
         }
         if n > self.room() {
             return Err(self.refuse(Refusal::Full(Resource::Bytes)));
+        }
+        if n > self.fits.saturating_sub(self.output.bytes) {
+            return Err(self.refuse(Refusal::Full(Resource::Memory)));
         }
         Ok(())
     }

@@ -37,6 +37,7 @@
 //! 33   Layer           the same, and partial
 //! 34   Cut             n messages
 //! 35   Again
+//! 36   QueueAtMost     n
 //!
 //! text             n whole length · c crc · n length · the front, in UTF-8
 //! misuse           0 none, then the variants in their order
@@ -153,6 +154,7 @@ pub(super) fn put(entry: &Entry<'_>, now: Time, out: &mut Vec<u8>) {
         Entry::FlushOnly => tag(32, out),
         Entry::Again => tag(35, out),
         Entry::Cut { messages } => put_numbers(34, &[(*messages).into()], out),
+        Entry::QueueAtMost(bytes) => put_numbers(36, &[(*bytes).into()], out),
     }
 }
 
@@ -204,6 +206,7 @@ pub(super) fn take<'a>(from: &mut &'a [u8], now: Time) -> Option<Entry<'a>> {
         32 => Entry::FlushOnly,
         34 => Entry::Cut { messages: take_u32(from)? },
         35 => Entry::Again,
+        36 => Entry::QueueAtMost(take_u32(from)?),
         _ => return None,
     })
 }

@@ -83,6 +83,9 @@ fn without_texts(entry: Entry<'_>) -> Entry<'_> {
         | Entry::Abort
         | Entry::InjectFull(_)
         | Entry::FlushOnly
+        | Entry::QueueAtMost(_)
+        | Entry::Cut { .. }
+        | Entry::Again
         | Entry::Bytes(_)
         | Entry::Write { .. }
         | Entry::StreamFile { .. }

@@ -65,6 +65,8 @@ pub enum Entry<'a> {
         /// Messages that were consumed in this turn.
         messages: u32,
     },
+    /// [`Live::queue_at_most`](crate::Live::queue_at_most).
+    QueueAtMost(u32),
 
     /// A piece of what the entry before announced: input, a command, or what a
     /// layer made of input. Pieces follow each other until it is complete.
@@ -340,6 +342,7 @@ impl Entry<'_> {
             Entry::Abort => Entry::Abort,
             Entry::InjectFull(nth) => Entry::InjectFull(nth),
             Entry::FlushOnly => Entry::FlushOnly,
+            Entry::QueueAtMost(bytes) => Entry::QueueAtMost(bytes),
             Entry::Write { offered } => Entry::Write { offered },
             Entry::Wrote { n, crc } => Entry::Wrote { n, crc },
             Entry::StreamFile { id, offset, len } => Entry::StreamFile { id, offset, len },

@@ -23,6 +23,7 @@ impl fmt::Display for Entry<'_> {
             Entry::TransportError(error) => write!(f, "the transport failed: {error}"),
             Entry::Drain => f.write_str("drain"),
             Entry::FlushOnly => f.write_str("flush only"),
+            Entry::QueueAtMost(bytes) => write!(f, "queue at most {bytes} bytes"),
             Entry::Close => f.write_str("close"),
             Entry::Abort => f.write_str("abort"),
             Entry::InjectFull(nth) => write!(f, "inject full at write {nth}"),

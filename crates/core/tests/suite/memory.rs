@@ -5,8 +5,8 @@ use crate::support::{cases, ms};
 use allocation_counter::measure;
 use drywire_core::layer::Layer;
 use drywire_core::{
-    Blocked, Budget, CloseReport, Connection, Context, Failure, FileError, FileId, Limit, Limits, OpenFile, Opening,
-    Protocol, Ready, Reason, Reply, SendFileError, Stop, Time, Timer, Transport, Turn, Wait, Workspace, turn,
+    Action, Blocked, Budget, CloseReport, Connection, Context, Failure, FileError, FileId, Limit, Limits, OpenFile,
+    Opening, Protocol, Ready, Reason, Reply, SendFileError, Stop, Time, Timer, Transport, Turn, Wait, Workspace, turn,
 };
 use proptest::prelude::*;
 use std::convert::Infallible;
@@ -108,6 +108,8 @@ impl Transport for Peer<'_> {
 enum Memory {
     Enough,
     None,
+    /// For a step of so many bytes.
+    Step(u32),
 }
 
 fn run<P: Protocol, L: Layer>(
@@ -118,16 +120,22 @@ fn run<P: Protocol, L: Layer>(
     memory: Memory,
 ) -> Result<Wait, CloseReport<P::Error>> {
     let mut live = conn.lend(workspace, now);
-    if memory == Memory::None {
-        live.flush_only();
+    let mut budget = Budget::bytes(usize::MAX);
+    match memory {
+        Memory::Enough => {}
+        Memory::None => live.flush_only(),
+        Memory::Step(bytes) => {
+            live.queue_at_most(bytes);
+            budget = Budget::bytes(bytes as usize);
+        }
     }
     live.handle_writable();
-    let (mut ready, mut budget) = (Ready::UNKNOWN, Budget::bytes(usize::MAX));
+    let mut ready = Ready::UNKNOWN;
     loop {
         match turn(&mut live, peer, &mut ready, &mut budget) {
             Turn::Event(_) => {}
             Turn::Wait(wait) => return Ok(wait),
-            Turn::Again => panic!("the budget is not bounded here"),
+            Turn::Again => return Ok(Wait::default()),
             Turn::Closed(report) => return Err(report),
         }
     }
@@ -173,6 +181,110 @@ proptest! {
             prop_assert!(conn.held_bytes() <= heap);
         }
     }
+}
+
+proptest! {
+    #![proptest_config(cases(64))]
+
+    /// One connection, whose peer says and takes more and more: a step adds no more than it says,
+    /// and what it left undone for want of memory a whole turn does.
+    #[test]
+    fn step_adds_no_more_than_it_says_and_a_whole_turn_goes_on_where_it_stood(
+        input in prop::collection::vec(prop_oneof![Just(2_u8), Just(3), Just(4), any::<u8>()], 1..3000),
+        piece in 1..100_000_usize,
+        takes in prop::collection::vec(prop_oneof![Just(0), 0..40_000_usize], 1..20),
+        step in prop_oneof![Just(1024_u32), Just(16 * 1024), Just(256 * 1024)],
+        (input_bytes, output_bytes) in (7700..300_000_u32, 20_000..2_000_000_u32),
+    ) {
+        let limits = Limits { input_bytes, output_bytes, ..Limits::DEFAULT };
+        let (mut conn, mut workspace) = (Connection::new(Orders).with_limits(limits), Workspace::new());
+        let most = conn.step_bytes(step);
+        prop_assert!(most <= conn.most_heap_bytes());
+        let mut peer = Peer { piece, ..Peer::new(&input) };
+        for takes in takes {
+            let before = conn.heap_bytes();
+            peer.takes = takes;
+            run(&mut conn, &mut workspace, &mut peer, Time::ZERO, Memory::Step(step)).unwrap();
+            let after = conn.heap_bytes();
+            prop_assert!(after <= before + most, "from {before} to {after}, and {most} are a step");
+            if conn.wants_memory() {
+                run(&mut conn, &mut workspace, &mut peer, Time::ZERO, Memory::Enough).unwrap();
+                prop_assert!(!conn.wants_memory() && conn.heap_bytes() <= conn.most_heap_bytes());
+            }
+        }
+        peer.takes = usize::MAX;
+        run(&mut conn, &mut workspace, &mut peer, Time::ZERO, Memory::Enough).unwrap();
+        // The same, with memory from the beginning.
+        let mut straight = Connection::new(Orders).with_limits(limits);
+        let mut other = Peer { takes: usize::MAX, ..Peer::new(&input) };
+        run(&mut straight, &mut workspace, &mut other, Time::ZERO, Memory::Enough).unwrap();
+        prop_assert_eq!((peer.written, conn.held_bytes()), (other.written, straight.held_bytes()));
+    }
+}
+
+/// Says hello at length, and asks for the file that each line names.
+struct Wordy;
+
+const HELLO: usize = 3000;
+
+impl Protocol for Wordy {
+    type Event = Infallible;
+    type Command = Infallible;
+    type Error = Infallible;
+
+    fn open(&mut self, cx: &mut Context<'_, Wordy>) -> Result<(), Stop<Infallible>> {
+        cx.write(&[b'h'; HELLO])
+    }
+
+    fn consume(&mut self, input: &[u8], cx: &mut Context<'_, Wordy>) -> Result<usize, Stop<Infallible>> {
+        let Some(end) = input.iter().position(|byte| *byte == b'\n') else { return Ok(0) };
+        cx.open_file(&input[..end])?;
+        Ok(end + 1)
+    }
+}
+
+#[test]
+fn first_words_and_long_names_wait_for_memory_like_any_output() {
+    let (mut conn, mut workspace) = (Connection::new(Wordy), Workspace::new());
+    let line = [&[b'n'; 2000][..], b"\n"].concat();
+    let mut peer = Peer { takes: usize::MAX, ..Peer::new(&line) };
+    for _ in 0..2 {
+        let wait = run(&mut conn, &mut workspace, &mut peer, ms(0), Memory::Step(1024)).unwrap();
+        assert_eq!((wait.read, peer.written, conn.wants_memory()), (false, 0, true));
+    }
+    peer.input = &[];
+    run(&mut conn, &mut workspace, &mut peer, ms(0), Memory::Enough).unwrap();
+    assert_eq!((peer.written, conn.wants_memory()), (HELLO, false), "once");
+    peer.input = &line;
+    // The first of them reads, and that is its budget.
+    for _ in 0..2 {
+        run(&mut conn, &mut workspace, &mut peer, ms(0), Memory::Step(1024)).unwrap();
+    }
+    assert!(conn.wants_memory(), "a name of 2000 bytes is more than 1024");
+    let mut live = conn.lend(&mut workspace, ms(0));
+    let asked = (0..4).find_map(|_| match live.poll() {
+        Action::OpenFile(request) => Some(request.name().len()),
+        Action::EnableRead | Action::DisableRead | Action::Wait(_) => None,
+        other @ (Action::Write(_)
+        | Action::StreamFile(_)
+        | Action::ReadFile(_)
+        | Action::CloseFile(_)
+        | Action::Event(_)
+        | Action::HalfClose
+        | Action::Close(_)) => panic!("{other:?}"),
+    });
+    assert_eq!(asked, Some(2000));
+}
+
+#[test]
+fn deadlines_go_on_while_a_call_waits_for_memory_and_so_does_an_end() {
+    let limits = Limits { idle_ms: 50, linger_ms: 0, ..Limits::DEFAULT };
+    let (mut conn, mut workspace) = (Connection::new(Wordy).with_limits(limits), Workspace::new());
+    let mut peer = Peer { takes: usize::MAX, ..Peer::new(&[]) };
+    let wait = run(&mut conn, &mut workspace, &mut peer, ms(0), Memory::Step(1024)).unwrap();
+    assert_eq!(wait.deadline, Some(ms(50)));
+    let report = run(&mut conn, &mut workspace, &mut peer, ms(50), Memory::Step(1024)).unwrap_err();
+    assert_eq!(report.reason, Reason::Limit(Limit::Idle(50)));
 }
 
 #[test]

@@ -1,113 +1,107 @@
-//! The worker's part of the memory budget: who may grow, who waits for it, and who is
-//! cut when waiting does not help.
+//! The worker's account with the memory budget: what is in hand for the next turn, and what
+//! becomes of it. Who waits when there is not enough, and who is cut, is in `starved`.
 
 use super::Worker;
 use super::slot::{Entry, Slot};
-use crate::admission::{KEPT_FOR_EMPTY_HANDED, Origin, Place, Refusal};
+use super::starved::{Pressure, Starved, Watch};
+use crate::admission::{Origin, Place, Refusal};
 use crate::application::Application;
 use crate::commons::Commons;
-use crate::log_limit::{Log, LogLimiter};
+use crate::config::Config;
+use crate::log_limit::LogLimiter;
 use crate::net::Net;
+use crate::reserve::Member;
 use crate::table::{Id, Table};
 use drywire_core::layer::Layer;
-use drywire_core::{Budget, CloseReport, Connection, Protocol, Reason, Time, planted};
-use std::collections::{BinaryHeap, VecDeque};
+use drywire_core::{Budget, CloseReport, Connection, Protocol, Reason, Time};
 use std::fmt;
-use std::time::Duration;
-use tracing::warn;
 
 /// What a worker keeps for one connection outside of the table, in bytes: alarms, its
 /// place in the ready list, its address among all.
 const BESIDE_THE_TABLE: usize = 160;
 
-/// How long connections wait for memory before one of them is cut for it. Long enough
-/// for a burst to be over, short against what a person waits.
-const PATIENCE: Duration = Duration::from_secs(1);
-
-/// From one cut to the next, while the pressure lasts.
-const BETWEEN_CUTS: Duration = Duration::from_millis(50);
-
-/// The same while somebody waits who holds nothing: those who hold something have had
-/// more. Then so many are cut at once that this part of the budget becomes free.
-const BETWEEN_URGENT_CUTS: Duration = Duration::from_millis(10);
-const FREED_AT_ONCE: usize = 16;
-
-/// How often those who wait look whether another worker has freed something.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
-
 /// What a connection may move in one turn under pressure, in bytes: one read or so. Many small
 /// steps leave room for those who need little.
 const SMALL_TURN: usize = 16 * 1024;
 
-/// Connections that ended while they waited and are not worth a search.
-const STALE: usize = 1024;
+/// What a connection may move, and queue, in one step: the default bound of the output, so that for
+/// most protocols a step is a whole turn. A smaller budget has smaller steps.
+const STEP: u32 = 256 * 1024;
+const LEAST_STEP: u32 = 1024;
+
+/// Of the budget, what has to be free for a connection to grow that holds something already: a
+/// sixteenth is for those that hold nothing, but not more than half of what there is. So many
+/// large ones leave small ones alone.
+const KEPT_FOR_EMPTY_HANDED: usize = 16;
 
 /// A worker's account with the budget.
 ///
-/// A turn is made only with `left == growth` bytes in hand, which is more than any
-/// connection can grow by it; what it grew is taken from these, and they are filled up again from
-/// [`Commons`] before the next turn. So bytes are counted before they are held, and a
-/// connection that holds nothing before and after its turn touches nothing shared.
+/// A turn is a step, made only with `left == hand` bytes in hand, which is more than any
+/// connection can grow by it ([`Connection::step_bytes`]); or it is a whole one, made with all
+/// that the connection can ever hold ([`Connection::most_heap_bytes`]): taken for this turn, or
+/// borrowed from the reserve. What a connection grew is taken from these, and the hand is filled up
+/// again from [`Commons`] before the next turn. So bytes are counted before they are held, and a
+/// connection that holds nothing before and after its step touches nothing shared.
 pub(super) struct Memory {
     commons: Commons,
+    member: Member,
     /// Bytes of the budget that this worker has taken: those in hand, and what its
-    /// connections hold.
+    /// connections hold, without what is borrowed.
     taken: usize,
-    /// The most one of its connections can grow in one turn.
-    growth: usize,
-    /// What is in hand of that.
+    /// The most that one of its connections can hold.
+    most: usize,
+    /// Bytes that a step moves and queues at most.
+    step: u32,
+    /// The most that one of its connections can grow by in a step. 0: the budget is too small for
+    /// one on each worker, and all turns are whole ones.
+    hand: usize,
+    /// What is in hand of that; more, in a whole turn.
     left: usize,
-    starved: Starved,
-    pressure: Pressure,
+    pub(super) loan: Option<Loan>,
+    pub(super) starved: Starved,
+    pub(super) pressure: Pressure,
+    pub(super) watch: Watch,
     /// When those who wait look again.
-    look_at: Time,
-    log: LogLimiter,
+    pub(super) look_at: Time,
+    pub(super) log: LogLimiter,
 }
 
-/// How long there has not been enough memory.
-///
-/// ```text
-///        somebody had to wait          for PATIENCE
-///  Calm ───────────────────▶ Waiting ──────────────▶ Cutting ──┐ who holds most,
-///   ▲                           │                       │  ▲   │ again and again
-///   └───────────────────────────┴───────────────────────┘  └───┘
-///      everybody who waited        nobody had to wait
-///      had a turn                  for PATIENCE
-/// ```
+/// The reserve, while a connection of this worker has it.
+#[derive(Debug)]
+pub(super) struct Loan {
+    pub(super) id: Id,
+    bytes: usize,
+    /// What the connection holds of it.
+    used: usize,
+    /// Bytes that had moved when that was last looked at.
+    pub(super) moved: u64,
+}
+
+/// What there is memory for in a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Pressure {
-    Calm,
-    Waiting { until: Time },
-    Cutting { next: Time, calm_at: Time },
-}
-
-/// Who waits for memory. Whoever holds nothing goes first: it may need little, and has
-/// had less than the others.
-#[derive(Debug, Default)]
-struct Starved {
-    empty_handed: VecDeque<Id>,
-    holding: VecDeque<Id>,
-}
-
-/// Which of those who waited had a turn in which they could grow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fed {
-    /// Not even all who hold nothing.
-    Nobody,
-    /// All who hold nothing.
-    EmptyHanded,
-    Everybody,
+pub(super) enum Grant {
+    /// To write, and to judge deadlines.
+    Nothing,
+    /// To move and to queue so many bytes.
+    Step(u32),
+    /// For all that the connection's bounds allow.
+    Whole,
 }
 
 impl Memory {
     pub(super) fn new(commons: Commons) -> Memory {
         Memory {
+            member: commons.reserve().join(),
             commons,
             taken: 0,
-            growth: 0,
+            most: 0,
+            step: STEP,
+            hand: 0,
             left: 0,
+            loan: None,
             starved: Starved::default(),
             pressure: Pressure::Calm,
+            watch: Watch::default(),
             look_at: Time::NEVER,
             log: LogLimiter::new(),
         }
@@ -122,52 +116,140 @@ impl Memory {
         self.look_at
     }
 
-    /// A connection comes that may grow by so much in one turn.
-    fn make_room(&mut self, growth: usize) -> Result<(), Refusal> {
-        let more = growth.saturating_sub(self.growth);
-        if more > 0 {
-            if !self.commons.try_hold(more) {
-                return Err(Refusal::Memory { needed: more, budget: self.commons.memory_bytes() });
-            }
-            self.taken += more;
-            self.left += more;
-            self.growth = growth;
+    /// A connection comes that may hold `most` bytes, and grow by so many in a step of so many.
+    /// Once the largest has come, all others cost a comparison.
+    fn make_room(&mut self, workers: usize, most: usize, growth: impl Fn(u32) -> usize) -> Result<(), Refusal> {
+        if most > self.most {
+            let raised = self.commons.reserve().raise(most, |missing| self.commons.try_hold(missing));
+            raised.map_err(|needed| Refusal::Memory { needed, budget: self.commons.memory_bytes() })?;
+            self.most = most;
+        } else if growth(self.step) <= self.hand {
+            return Ok(());
         }
+        // All hands together take no more than half of what the reserve leaves; but one does not become
+        // smaller, because it is for those that are there already, too.
+        let share = self.commons.most_to_hold().saturating_sub(self.most) / (2 * workers.max(1));
+        let mut steps = std::iter::successors(Some(self.step), |step| (*step > LEAST_STEP).then_some(step / 2));
+        match steps.find(|step| growth(*step) <= share) {
+            Some(step) => (self.step, self.hand) = (step, growth(step).max(self.hand)),
+            None => (self.step, self.hand) = (LEAST_STEP, 0),
+        }
+        self.trim();
         Ok(())
     }
 
-    /// Whether a connection that holds so much may have a turn in which it grows.
-    pub(super) fn may_grow(&mut self, held: usize) -> bool {
-        if held > 0 {
-            let budget = self.commons.memory_bytes();
-            let free = budget - self.commons.held_bytes().min(budget) + self.left;
-            let kept = (budget / KEPT_FOR_EMPTY_HANDED).min(budget.saturating_sub(self.growth) / 2);
-            if free < self.growth + kept {
-                return false;
-            }
+    /// What a connection that holds so much has memory for in its next turn.
+    pub(super) fn grant(&mut self, id: Id, held: usize) -> Grant {
+        if self.loan.as_ref().is_some_and(|loan| loan.id == id) {
+            return Grant::Whole;
         }
-        let missing = self.growth - self.left;
-        if missing > 0 {
-            if !self.commons.try_hold(missing) {
-                return false;
-            }
-            self.taken += missing;
-            self.left = self.growth;
+        let missing = self.hand.saturating_sub(self.left);
+        if self.hand == 0 || (held > 0 && !self.has_room_to_grow(missing)) {
+            return Grant::Nothing;
         }
-        true
+        if missing > 0 && !self.take(missing) {
+            return Grant::Nothing;
+        }
+        if self.hand < self.most { Grant::Step(self.step) } else { Grant::Whole }
+    }
+
+    /// Takes what is missing for a whole turn of a connection that holds `held` bytes, and may
+    /// hold `most`. What is left of it goes back with [`Memory::trim`].
+    pub(super) fn grant_whole(&mut self, held: usize, most: usize) -> bool {
+        let missing = most.saturating_sub(held).saturating_sub(self.left);
+        (held == 0 || self.has_room_to_grow(missing)) && self.take(missing)
+    }
+
+    /// What a connection may move and consume in a turn, of what the configuration allows.
+    pub(super) fn turn_budget(&self, config: &Config, grant: Grant) -> Budget {
+        let most = match grant {
+            Grant::Step(bytes) => bytes as usize,
+            Grant::Nothing | Grant::Whole => usize::MAX,
+        };
+        let bytes = config.budget_bytes.clamp(1, most);
+        let bytes = match self.pressure {
+            Pressure::Calm => bytes,
+            Pressure::Waiting { .. } | Pressure::Cutting { .. } => bytes.min(SMALL_TURN),
+        };
+        Budget::bytes(bytes).messages(config.budget_messages.max(1))
+    }
+
+    /// Borrows the reserve for a whole turn, and for those to come until it is paid back.
+    pub(super) fn borrow(&mut self, id: Id, moved: u64) -> bool {
+        if self.loan.is_some() {
+            return false;
+        }
+        let bytes = self.commons.reserve().borrow(self.member);
+        self.watch.stands_in_line = bytes.is_none();
+        self.loan = bytes.map(|bytes| Loan { id, bytes, used: 0, moved });
+        self.loan.is_some()
+    }
+
+    /// Counts elsewhere what is held of the reserve, if there is room for that, and gives the
+    /// reserve back.
+    pub(super) fn pay_back(&mut self) {
+        let Some(Loan { used, .. }) = self.loan else { return };
+        if used == 0 || (self.has_room_to_grow(used) && self.commons.try_hold(used)) {
+            self.taken += used;
+            self.loan = None;
+            self.commons.reserve().give_back(self.member);
+        }
+    }
+
+    /// What was in hand for a whole turn and was not needed is free again.
+    pub(super) fn trim(&mut self) {
+        let surplus = self.left.saturating_sub(self.hand);
+        if surplus > 0 {
+            self.left -= surplus;
+            self.taken -= surplus;
+            self.commons.let_go(surplus);
+        }
+    }
+
+    /// None of its connections waits.
+    pub(super) fn step_back(&mut self) {
+        if std::mem::take(&mut self.watch.stands_in_line) {
+            self.commons.reserve().step_back(self.member);
+        }
+    }
+
+    /// Whether so many bytes are there for a connection that holds something already.
+    fn has_room_to_grow(&self, bytes: usize) -> bool {
+        let spare = self.commons.most_to_hold().saturating_sub(self.most).saturating_sub(self.hand);
+        let kept = (self.commons.memory_bytes() / KEPT_FOR_EMPTY_HANDED).min(spare / 2);
+        bytes.saturating_add(kept) <= self.commons.room()
+    }
+
+    fn take(&mut self, bytes: usize) -> bool {
+        let taken = self.commons.try_hold(bytes);
+        if taken {
+            self.taken += bytes;
+            self.left += bytes;
+        }
+        taken
     }
 
     /// What was counted of a connection before its turn, and what it holds now. Says
     /// what is counted from here on: less than it holds when there was nothing in hand
     /// for the rest, which is counted as soon as there is.
-    fn settle(&mut self, before: usize, now: usize) -> usize {
+    fn settle(&mut self, id: Id, before: usize, now: usize) -> usize {
+        let loan = self.loan.as_mut().filter(|loan| loan.id == id);
         if now >= before {
-            let grown = (now - before).min(self.left);
-            self.left -= grown;
+            let left = loan.as_ref().map_or(self.left, |loan| loan.bytes - loan.used);
+            let grown = (now - before).min(left);
+            match loan {
+                Some(loan) => loan.used += grown,
+                None => self.left -= grown,
+            }
             return before + grown;
         }
-        let freed = before - now;
-        let kept = freed.min(self.growth - self.left);
+        let mut freed = before - now;
+        if let Some(loan) = loan {
+            let repaid = freed.min(loan.used);
+            loan.used -= repaid;
+            freed -= repaid;
+        }
+        let kept = freed.min(self.hand.saturating_sub(self.left));
         self.left += kept;
         self.taken -= freed - kept;
         if freed > kept {
@@ -180,27 +262,8 @@ impl Memory {
 /// The worker is gone, and all its connections with it.
 impl Drop for Memory {
     fn drop(&mut self) {
-        self.commons.let_go(self.taken);
-    }
-}
-
-impl Starved {
-    fn len(&self) -> usize {
-        self.empty_handed.len() + self.holding.len()
-    }
-
-    fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Nobody is cut for one that waited and has ended. Those behind somebody who waits
-    /// change nothing.
-    fn forget_who_has_gone(&mut self, is_there: impl Fn(Id) -> bool) {
-        for queue in [&mut self.empty_handed, &mut self.holding] {
-            while queue.front().is_some_and(|id| !is_there(*id)) {
-                queue.pop_front();
-            }
-        }
+        let reserve = self.commons.reserve().leave(self.member);
+        self.commons.let_go(self.taken + reserve);
     }
 }
 
@@ -219,17 +282,8 @@ impl<P: Protocol, L: Layer, N: Net> Worker<P, L, N> {
 
     /// Makes sure that this connection can have turns.
     pub(super) fn prepare(&mut self, connection: &Connection<P, L>) -> Result<(), Refusal> {
-        self.memory.make_room(connection.most_heap_bytes())
-    }
-
-    /// What one connection may move and consume in one turn.
-    pub(super) fn turn_budget(&self) -> Budget {
-        let bytes = self.config.budget_bytes.max(1);
-        let bytes = match self.memory.pressure {
-            Pressure::Calm => bytes,
-            Pressure::Waiting { .. } | Pressure::Cutting { .. } => bytes.min(SMALL_TURN),
-        };
-        Budget::bytes(bytes).messages(self.config.budget_messages.max(1))
+        let growth = |step| connection.step_bytes(step);
+        self.memory.make_room(self.config.workers, connection.most_heap_bytes(), growth)
     }
 
     /// Adds what is new to what all workers counted.
@@ -242,35 +296,16 @@ impl<P: Protocol, L: Layer, N: Net> Worker<P, L, N> {
     }
 
     /// A connection has ended: what it held is free, and why it ended is counted.
-    pub(super) fn on_end(&mut self, entry: &Entry<P, L, N>, report: &mut CloseReport<P::Error>) {
-        self.memory.settle(entry.held, 0);
+    pub(super) fn on_end(&mut self, id: Id, entry: &Entry<P, L, N>, report: &mut CloseReport<P::Error>) {
+        self.memory.settle(id, entry.held, 0);
+        if self.memory.loan.as_ref().is_some_and(|loan| loan.id == id) {
+            self.memory.pay_back();
+        }
         // Its last words may have been out already; then nothing was cut.
         if entry.is_shed && matches!(report.reason, Reason::Aborted) {
             report.reason = Reason::Shed;
         }
         self.stats.on_ended(report);
-    }
-
-    /// Somebody had a turn in which it could not grow; it has another as soon as there is
-    /// memory for it.
-    pub(super) fn starve(&mut self, id: Id) {
-        let Some(Slot::Connection(entry)) = self.table.get_mut(id) else { return };
-        if std::mem::replace(&mut entry.is_starved, true) {
-            return;
-        }
-        planted!(StarvedForgotten: return);
-        let starved = &mut self.memory.starved;
-        if entry.held == 0 {
-            starved.empty_handed.push_back(id);
-        } else {
-            starved.holding.push_back(id);
-        }
-        if starved.len() > 2 * self.table.len() + STALE {
-            let table = &self.table;
-            starved.empty_handed.retain(|id| table.contains(*id));
-            starved.holding.retain(|id| table.contains(*id));
-        }
-        self.memory.look_at = Time::ZERO;
     }
 }
 
@@ -280,128 +315,40 @@ where
     L: Layer,
     N: Net,
 {
-    /// Gives those a turn who wait for memory, as far as there is some, and makes
-    /// some when they have waited for too long.
-    pub(super) fn relieve<A: Application<N, P, L>>(&mut self, application: &mut A) {
-        self.memory.starved.forget_who_has_gone(|id| self.table.contains(id));
-        if self.memory.starved.is_empty() {
-            self.memory.pressure = self.memory.pressure.when_nobody_waits(self.now);
-            self.memory.look_at = Time::NEVER;
-            return;
+    /// A connection that waited for memory has its turn, if there is some for it. With a call
+    /// that was undone for want of it, it needs all that its bounds allow.
+    pub(super) fn feed<A: Application<N, P, L>>(&mut self, id: Id, application: &mut A) -> bool {
+        let Some(Slot::Connection(entry)) = self.table.get_mut(id) else { return true };
+        let memory = &mut self.memory;
+        let mut grant = Grant::Nothing;
+        if !entry.connection.wants_memory() {
+            grant = memory.grant(id, entry.held);
         }
-        let mut fed = self.feed_starved(application);
-        if let Some(bytes) = self.cut_is_due(fed) {
-            self.cut_largest(bytes, application);
-            fed = self.feed_starved(application);
-        }
-        if fed == Fed::Everybody {
-            self.memory.pressure = self.memory.pressure.when_nobody_waits(self.now);
-        }
-        let again = if fed == Fed::Nobody { BETWEEN_URGENT_CUTS } else { LOOK_AGAIN };
-        self.memory.look_at = if self.memory.starved.is_empty() { Time::NEVER } else { self.now + again };
-    }
-
-    fn feed_starved<A: Application<N, P, L>>(&mut self, application: &mut A) -> Fed {
-        for _ in 0..self.memory.starved.empty_handed.len() {
-            if !self.memory.may_grow(0) {
-                return Fed::Nobody;
+        if grant == Grant::Nothing {
+            let counters = entry.connection.counters();
+            let has_it = memory.loan.as_ref().is_some_and(|loan| loan.id == id);
+            let is_whole = has_it
+                || memory.grant_whole(entry.held, entry.connection.most_heap_bytes())
+                || memory.borrow(id, counters.received + counters.sent);
+            if !is_whole {
+                return false;
             }
-            let next = self.memory.starved.empty_handed.pop_front();
-            self.feed_one(next, application);
+            grant = Grant::Whole;
         }
-        for _ in 0..self.memory.starved.holding.len() {
-            if !self.memory.may_grow(1) {
-                return Fed::EmptyHanded;
-            }
-            let next = self.memory.starved.holding.pop_front();
-            self.feed_one(next, application);
-        }
-        Fed::Everybody
-    }
-
-    fn feed_one<A: Application<N, P, L>>(&mut self, next: Option<Id>, application: &mut A) {
-        let Some(id) = next else { return };
-        if let Some(Slot::Connection(entry)) = self.table.get_mut(id) {
-            entry.is_starved = false;
-            self.run_turn(id, application);
-        }
-    }
-
-    /// How many bytes are to become free now, if there has been too little for so long
-    /// that somebody is cut for it.
-    fn cut_is_due(&mut self, fed: Fed) -> Option<usize> {
-        let (bytes, pause) = match fed {
-            Fed::Everybody => return None,
-            Fed::Nobody => (self.memory.commons.memory_bytes() / FREED_AT_ONCE, BETWEEN_URGENT_CUTS),
-            Fed::EmptyHanded => (1, BETWEEN_CUTS),
-        };
-        let now = self.now;
-        let due = match self.memory.pressure {
-            Pressure::Calm => {
-                self.memory.pressure = Pressure::Waiting { until: now + PATIENCE };
-                return None;
-            }
-            Pressure::Waiting { until } => {
-                if now < until {
-                    return None;
-                }
-                now
-            }
-            Pressure::Cutting { next, .. } => next,
-        };
-        let next = if due <= now { now + pause } else { due };
-        self.memory.pressure = Pressure::Cutting { next, calm_at: now + PATIENCE };
-        (due <= now).then_some(bytes)
-    }
-
-    /// Ends the connections of this worker that hold most, until they held so many bytes.
-    fn cut_largest<A: Application<N, P, L>>(&mut self, bytes: usize, application: &mut A) {
-        let mut holding: BinaryHeap<(usize, Id)> = self.table.iter().filter_map(|(id, slot)| slot.held(id)).collect();
-        let mut freed = 0;
-        while freed < bytes
-            && let Some((held, id)) = holding.pop()
-        {
-            freed += held;
-            if let Log::Write { suppressed } = self.memory.log.on_event(self.now) {
-                let budget = self.memory.commons.memory_bytes();
-                warn!(%id, held, budget, suppressed, "cut to stay within the memory budget");
-            }
-            self.abort(id);
-            if let Some(Slot::Connection(entry)) = self.table.get_mut(id) {
-                entry.is_shed = true;
-            }
-            self.run_turn(id, application);
-        }
+        entry.is_starved = false;
+        self.run_turn_with(id, grant, application);
+        self.memory.trim();
+        self.memory.pay_back();
+        true
     }
 }
 
 impl<P: Protocol, L: Layer, N: Net> Entry<P, L, N> {
     /// A turn has ended: counts what the connection holds now.
-    pub(super) fn settle(&mut self, memory: &mut Memory) {
+    pub(super) fn settle(&mut self, id: Id, memory: &mut Memory) {
         let now = self.connection.heap_bytes();
         if now != self.held {
-            self.held = memory.settle(self.held, now);
-        }
-    }
-}
-
-impl Pressure {
-    /// A burst is over when everybody had a turn; an attack when nobody has had to wait for some time.
-    fn when_nobody_waits(self, now: Time) -> Pressure {
-        match self {
-            Pressure::Calm | Pressure::Waiting { .. } => Pressure::Calm,
-            Pressure::Cutting { calm_at, .. } if calm_at <= now => Pressure::Calm,
-            Pressure::Cutting { .. } => self,
-        }
-    }
-}
-
-impl<P: Protocol, L: Layer, N: Net> Slot<P, L, N> {
-    /// A connection that holds something, and how much.
-    fn held(&self, id: Id) -> Option<(usize, Id)> {
-        match self {
-            Slot::Connection(entry) => (entry.held > 0).then_some((entry.held, id)),
-            Slot::Listener(_) | Slot::Source(_) => None,
+            self.held = memory.settle(id, self.held, now);
         }
     }
 }
@@ -412,24 +359,92 @@ mod tests {
     use crate::admission::least_memory_bytes;
     use crate::config::Config;
 
+    fn commons(memory_bytes: usize) -> Commons {
+        Commons::new(&Config { memory_bytes, ..Config::default() })
+    }
+
+    fn ids<const N: usize>() -> [Id; N] {
+        let mut table = Table::new();
+        [(); N].map(|()| table.insert_with(|id| id).unwrap())
+    }
+
+    /// Like a connection's: by what it moves, and something besides.
+    fn grows(most: usize) -> impl Fn(u32) -> usize {
+        move |step| (6 * step as usize + 20_000).min(most)
+    }
+
     #[test]
-    fn connection_that_is_alone_may_grow_in_the_smallest_budget() {
-        for growth in [1 << 10, 1 << 20, 1 << 26] {
-            let config = Config { memory_bytes: least_memory_bytes(1, growth), ..Config::default() };
-            let mut memory = Memory::new(Commons::new(&config));
-            memory.make_room(growth).unwrap();
-            assert!(memory.may_grow(0) && memory.may_grow(100), "{growth} bytes");
+    fn largest_connection_has_a_whole_turn_in_the_smallest_budget_whatever_the_others_hold() {
+        for (workers, most) in [(1, 1 << 10), (1, 1 << 20), (16, 1 << 20), (16, 1 << 26)] {
+            let commons = commons(least_memory_bytes(workers, most));
+            let mut all: Vec<_> = (0..workers).map(|_| Memory::new(commons.clone())).collect();
+            let [first, second] = ids();
+            for memory in &mut all {
+                memory.make_room(workers, most, grows(most)).unwrap();
+                // Whoever comes first takes all there is.
+                while memory.take(64) {}
+            }
+            assert!(all[0].borrow(first, 0), "{workers} workers, {most} bytes");
+            assert_eq!(all[0].settle(first, 0, most), most);
+            all[0].pay_back();
+            assert_eq!(all[0].grant(first, most), Grant::Whole, "it has the reserve until it is done");
+            assert!(all.iter_mut().all(|memory| !memory.borrow(second, 0)));
+            assert_eq!(all[0].settle(first, most, 0), 0);
+            all[0].pay_back();
+            let last = workers - 1;
+            assert!(all[usize::from(last > 0)].borrow(second, 0));
+            assert!(commons.most_held_bytes() <= commons.memory_bytes(), "I2");
+            drop(all);
+            assert_eq!(commons.held_bytes(), 0, "I6");
         }
     }
 
     #[test]
-    fn whoever_is_gone_waits_for_memory_no_more() {
-        let mut table = Table::new();
-        let ids: Vec<Id> = (0..3).filter_map(|_| table.insert_with(|id| id)).collect();
-        let mut starved = Starved { empty_handed: [ids[0]].into(), holding: [ids[1], ids[2]].into() };
-        starved.forget_who_has_gone(|id| id == ids[2]);
-        assert_eq!((starved.empty_handed.len(), &starved.holding), (0, &VecDeque::from([ids[2]])));
-        starved.forget_who_has_gone(|_| false);
-        assert!(starved.is_empty());
+    fn hands_of_all_workers_leave_half_of_the_budget_however_many_they_are() {
+        for workers in [1, 8, 16, 1024] {
+            let (most, commons) = (100 << 20, commons(128 << 20));
+            let mut all: Vec<_> = (0..workers).map(|_| Memory::new(commons.clone())).collect();
+            let [id] = ids();
+            for memory in &mut all {
+                memory.make_room(workers, most, grows(most)).unwrap();
+                memory.grant(id, 0);
+            }
+            let spare = commons.most_to_hold() - most;
+            assert!(commons.room() >= spare / 2, "{workers} workers leave {} of {spare}", commons.room());
+            assert!(workers > 16 || all.iter().all(|memory| memory.left > 0 && memory.left == memory.hand));
+        }
+    }
+
+    #[test]
+    fn step_that_grows_nothing_leaves_what_is_shared_alone() {
+        let commons = commons(64 << 20);
+        let mut memory = Memory::new(commons.clone());
+        let [id] = ids();
+        memory.make_room(1, 1 << 20, grows(1 << 20)).unwrap();
+        memory.grant(id, 0);
+        let held = commons.held_bytes();
+        let taken = std::iter::from_fn(|| commons.try_hold(1 << 16).then_some(1 << 16)).sum();
+        for _ in 0..3 {
+            assert_ne!(memory.grant(id, 0), Grant::Nothing, "nothing is asked of the budget");
+            assert_eq!(memory.settle(id, 0, 0), 0);
+        }
+        commons.let_go(taken);
+        assert_eq!(commons.held_bytes(), held);
+    }
+
+    #[test]
+    fn what_a_whole_turn_did_not_need_is_free_again() {
+        let commons = commons(64 << 20);
+        let mut memory = Memory::new(commons.clone());
+        let [id] = ids();
+        memory.make_room(1, 20 << 20, grows(20 << 20)).unwrap();
+        assert!(matches!(memory.grant(id, 0), Grant::Step(_)));
+        let held = commons.held_bytes();
+        assert!(memory.grant_whole(0, 20 << 20));
+        assert_eq!(memory.settle(id, 0, 1 << 20), 1 << 20);
+        memory.trim();
+        assert_eq!(commons.held_bytes(), held + (1 << 20));
+        memory.settle(id, 1 << 20, 0);
+        assert_eq!(commons.held_bytes(), held);
     }
 }

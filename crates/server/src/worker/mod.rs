@@ -15,6 +15,7 @@ mod outgoing;
 mod rounds;
 mod slot;
 mod sources;
+mod starved;
 mod timers;
 mod turns;
 

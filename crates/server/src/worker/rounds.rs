@@ -3,6 +3,7 @@
 //! `turns`.
 
 use super::Worker;
+use super::memory::Grant;
 use super::slot::Slot;
 use crate::application::Application;
 use crate::commons::Commons;
@@ -194,7 +195,7 @@ where
                 worker.abort(id);
                 // Events that were not told yet may be many, bytes there are none.
                 let budget = std::mem::replace(&mut worker.config.budget_bytes, usize::MAX);
-                worker.run_turn(id, application);
+                worker.run_turn_with(id, Grant::Nothing, application);
                 worker.config.budget_bytes = budget;
             }
         }

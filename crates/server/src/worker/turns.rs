@@ -3,6 +3,7 @@
 use super::Worker;
 use super::commands::{feed, settle};
 use super::log::log_close;
+use super::memory::Grant;
 use super::outgoing::Line;
 use super::slot::Slot;
 use crate::application::{Application, SourceEvent};
@@ -22,17 +23,23 @@ where
     /// One connection's turn. A panic in it, of the protocol or of a callback, ends that
     /// connection.
     pub(super) fn run_turn<A: Application<N, P, L>>(&mut self, id: Id, application: &mut A) {
-        self.call_about(id, application, |worker, application| worker.take_turn(id, application));
+        self.call_about(id, application, |worker, application| worker.take_turn(id, None, application));
     }
 
-    fn take_turn<A: Application<N, P, L>>(&mut self, id: Id, application: &mut A) {
-        let whole = self.turn_budget();
-        let mut budget = whole;
+    /// The same, with memory that was found for it.
+    pub(super) fn run_turn_with<A: Application<N, P, L>>(&mut self, id: Id, grant: Grant, application: &mut A) {
+        self.call_about(id, application, |worker, application| worker.take_turn(id, Some(grant), application));
+    }
+
+    fn take_turn<A: Application<N, P, L>>(&mut self, id: Id, grant: Option<Grant>, application: &mut A) {
         let Some(Slot::Connection(entry)) = self.table.get_mut(id) else { return };
         if let Line::Coming(_) = entry.line {
             return self.come(id, application);
         }
-        let may_grow = self.memory.may_grow(entry.held);
+        let grant = grant.unwrap_or_else(|| self.memory.grant(id, entry.held));
+        let may_grow = grant != Grant::Nothing;
+        let whole = self.memory.turn_budget(&self.config, grant);
+        let mut budget = whole;
         let mut counted = entry.connection.counters();
         if entry.alarm <= self.now
             && let Some(stream) = entry.line.stream_mut()
@@ -53,10 +60,13 @@ where
             if std::mem::take(&mut entry.writable) {
                 live.handle_writable();
             }
+            match grant {
+                Grant::Nothing => live.flush_only(),
+                Grant::Step(bytes) => live.queue_at_most(bytes),
+                Grant::Whole => {}
+            }
             if may_grow {
                 feed(&mut entry.linked, &mut live);
-            } else {
-                live.flush_only();
             }
             let mut wire = self.net.wire(id, stream);
             let turn = loop {
@@ -76,7 +86,7 @@ where
                 Turn::Event(event) => application.event(self, id, event),
                 Turn::Again => {
                     let written_out = entry.connection.take_written_out();
-                    entry.settle(&mut self.memory);
+                    entry.settle(id, &mut self.memory);
                     self.make_ready(id);
                     if written_out {
                         application.written_out(self, id);
@@ -85,9 +95,10 @@ where
                 }
                 Turn::Wait(mut wait) => {
                     wait.read &= !entry.ready.read;
+                    let is_short = entry.connection.wants_memory();
                     let news = self.net.arm(stream, &wait);
                     let written_out = entry.connection.take_written_out();
-                    entry.settle(&mut self.memory);
+                    entry.settle(id, &mut self.memory);
                     if news != News::default() {
                         entry.note(news);
                         self.make_ready(id);
@@ -95,7 +106,7 @@ where
                     if let Some(deadline) = wait.deadline {
                         self.set_alarm(id, deadline);
                     }
-                    if !may_grow {
+                    if !may_grow || is_short {
                         self.starve(id);
                     }
                     if written_out {
@@ -118,7 +129,7 @@ where
     ) {
         let Some(Slot::Connection(entry)) = self.table.remove(id) else { return };
         self.connections -= 1;
-        self.on_end(&entry, &mut report);
+        self.on_end(id, &entry, &mut report);
         self.note_in_drain_report(id, &entry, &report);
         log_close(id, entry.peer.as_deref(), &report);
         self.let_go(id, entry, &report);

@@ -3,6 +3,7 @@
 
 mod accepting;
 mod crowd;
+mod sharing;
 
 use crowd::{Crowd, Peer, Says};
 use drywire_core::{CloseReport, Connection, Limit, Limits, Reason};
@@ -91,6 +92,18 @@ impl Stage {
             }
         }
         taken
+    }
+
+    /// The same, and two peers with half a line have what is in hand, and the reserve. How much was
+    /// taken, and who the two are.
+    fn take_the_reserve_too(&mut self) -> (usize, [Id; 2]) {
+        let halves = [Peer::honest(), Peer::honest()];
+        let ids = [0, 1].map(|n| self.come(&halves[n]).unwrap());
+        self.step();
+        let taken = self.take_all();
+        (0..2).for_each(|n| self.say(ids[n], &halves[n], b"half a line"));
+        self.step();
+        (taken, ids)
     }
 
     /// Time goes on, and a round is made.
@@ -233,11 +246,10 @@ fn who_waits_for_memory_goes_on_where_it_stood_and_nothing_spins_meanwhile() {
     let mut stage = Stage::new(config(8 << 20));
     let (holder, peer) = (Peer::honest(), Peer::honest());
     let (holding, id) = (stage.come(&holder).unwrap(), stage.come(&peer).unwrap());
-    stage.step();
-    // Somebody else takes all the memory there is, and one connection what is in hand.
-    let taken = stage.take_all();
     stage.say(holding, &holder, b"half a line");
     assert!(stage.rounds.connection(holding).unwrap().heap_bytes() > 0);
+    // Somebody else takes all the memory there is.
+    let (taken, _) = stage.take_the_reserve_too();
     stage.say(id, &peer, b"a whole line\n");
     for _ in 0..50 {
         stage.step();
@@ -263,31 +275,32 @@ fn nobody_is_cut_for_one_that_waited_and_has_gone() {
     let mut stage = Stage::new(config(8 << 20));
     let (holder, peer) = (Peer::honest(), Peer::honest());
     let (holding, id) = (stage.come(&holder).unwrap(), stage.come(&peer).unwrap());
-    stage.step();
-    let taken = stage.take_all();
     stage.say(holding, &holder, b"half a line");
+    let (taken, [hand, _]) = stage.take_the_reserve_too();
     stage.say(id, &peer, b"a whole line\n");
     stage.step();
+    assert_eq!(peer.state().taken, b"");
     stage.rounds.abort(id);
+    stage.rounds.abort(hand);
     for _ in 0..300 {
         stage.step();
     }
-    assert_eq!(stage.host.ended, [(id, Reason::Aborted)]);
-    assert_eq!(stage.rounds.next_deadline(), None, "nobody waits for anything");
+    assert_eq!(stage.host.ended.len(), 2, "{:?}", stage.host.ended);
     stage.commons.let_go(taken);
+    (0..50).for_each(|_| stage.step());
+    assert_eq!(stage.rounds.next_deadline(), None, "nobody waits for anything");
     stage.assert_nothing_left();
 }
 
 #[test]
-fn pressure_that_lasts_cuts_who_holds_most_and_nobody_else() {
+fn pressure_that_lasts_cuts_those_that_rest_the_largest_first_and_none_that_waits() {
     let mut stage = Stage::new(config(8 << 20));
     let halves: Vec<_> = (1..=4).map(|_| Peer::honest()).collect();
     let ids: Vec<_> = halves.iter().map(|peer| stage.come(peer).unwrap()).collect();
     for (n, (id, peer)) in ids.iter().zip(&halves).enumerate() {
         stage.say(*id, peer, &vec![b'x'; [100, 9000, 100, 2000][n]]);
     }
-    stage.step();
-    let taken = stage.take_all();
+    let (taken, _) = stage.take_the_reserve_too();
     let peer = Peer::honest();
     let id = stage.come(&peer).unwrap();
     stage.say(ids[0], &halves[0], b"some more");
@@ -299,12 +312,17 @@ fn pressure_that_lasts_cuts_who_holds_most_and_nobody_else() {
         assert!(steps < 1000, "nobody is cut");
     }
     assert!(steps >= 100, "a burst is given a second, not {steps} steps of 10 ms");
-    assert_eq!(stage.host.ended, [(ids[1], Reason::Shed)]);
+    assert_eq!(stage.host.ended[..2], [(ids[1], Reason::Shed), (ids[3], Reason::Shed)], "the largest first");
     assert_eq!(halves[1].state().ended, Some(Release::Reset));
     assert_eq!(peer.state().taken, b"hello\n", "what became free is for those who waited");
     stage.step();
-    assert_eq!((stage.host.ended.len(), stage.rounds.stats().ended.shed), (1, 1));
+    let cut = stage.host.ended.clone();
+    assert!(cut.iter().all(|(id, _)| *id != ids[0]), "it waited itself: {cut:?}");
     stage.commons.let_go(taken);
+    stage.say(ids[0], &halves[0], b", and the end\n");
+    (0..3).for_each(|_| stage.step());
+    assert!(halves[0].state().taken.ends_with(b"some more, and the end\n"));
+    assert_eq!((stage.host.ended.len(), stage.rounds.stats().ended.shed), (cut.len(), cut.len() as u64));
     stage.assert_nothing_left();
 }
 
@@ -313,15 +331,17 @@ fn fault_1_half_messages_time_out_though_there_is_no_memory() {
     let mut stage = Stage::with_limits(config(8 << 20), Limits { idle_ms: 500, linger_ms: 0, ..Limits::DEFAULT });
     let (slow, other) = (Peer::honest(), Peer::honest());
     let (id, waiting) = (stage.come(&slow).unwrap(), stage.come(&other).unwrap());
-    stage.step();
-    stage.take_all();
     stage.say(id, &slow, b"half a li");
+    let (_, halves) = stage.take_the_reserve_too();
     stage.say(waiting, &other, b"hello\n");
+    assert_eq!(other.state().taken, b"");
     for _ in 0..60 {
         stage.step();
     }
-    assert_eq!(stage.host.ended[0], (id, Reason::Limit(Limit::Idle(500))));
-    assert_eq!(other.state().taken, b"hello\n");
+    for id in [id, halves[0], halves[1]] {
+        assert!(stage.host.ended.contains(&(id, Reason::Limit(Limit::Idle(500)))), "{:?}", stage.host.ended);
+    }
+    assert!(other.state().taken.starts_with(b"hello\n"));
 }
 
 /// Four hundred peers that ask for ever and never read, four hundred with half a line,

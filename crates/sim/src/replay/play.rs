@@ -133,6 +133,7 @@ where
         Entry::TransportError(error) => live.handle_transport_error(*error),
         Entry::Drain => live.drain(),
         Entry::FlushOnly => live.flush_only(),
+        Entry::QueueAtMost(bytes) => live.queue_at_most(*bytes),
         Entry::Close => live.close(),
         Entry::Abort => live.abort(),
         Entry::Write { .. }

@@ -13,7 +13,8 @@ use std::vec::Vec;
 /// What `write` makes of an empty queue that holds `cap` bytes.
 fn written(cap: usize, write: impl FnOnce(&mut Writer<'_>) -> Result<(), Refused>) -> Result<Vec<u8>, Refusal> {
     let (mut output, mut pool, mut fuse) = (Output::default(), Pool::default(), 0);
-    write(&mut Writer::new(&mut output, &mut pool, cap, false, &mut fuse)).map_err(|Refused(refusal)| refusal)?;
+    write(&mut Writer::new(&mut output, &mut pool, cap, usize::MAX, false, &mut fuse))
+        .map_err(|Refused(refusal)| refusal)?;
     let mut slices: [&[u8]; MAX_SLICES] = [&[]; MAX_SLICES];
     let (count, more) = output.gather(&mut slices);
     assert!(!more, "a test writes less than one vectored write");

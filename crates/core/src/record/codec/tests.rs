@@ -25,6 +25,7 @@ fn all() -> Vec<Entry<'static>> {
         Entry::File { id, result: Ok(u64::MAX), refused: Some(Misuse::Closed) },
         Entry::Drain,
         Entry::FlushOnly,
+        Entry::QueueAtMost(u32::MAX),
         Entry::Close,
         Entry::Abort,
         Entry::InjectFull(u32::MAX),

@@ -64,12 +64,18 @@ impl<P: Speak, L: Between> World<P, L> {
         if state.plan.house.memory.is_none() {
             return Ok(());
         }
-        let (mut held, mut is_calm) = (0, true);
+        let (mut held, mut there, mut is_calm) = (0, 0, true);
         for line in state.lines.iter().filter(|line| line.is_open()) {
             let connection = line.id.and_then(|id| self.rounds.connection(id));
             held += connection.map_or(0, |connection| connection.held_bytes());
+            there += connection.map_or(0, |connection| connection.heap_bytes());
             is_calm &= connection.is_none_or(|connection| connection.heap_bytes() == 0);
             held += line.record.borrow().weights.values().sum::<usize>();
+        }
+        let counted = self.commons.held_bytes();
+        if there > counted {
+            let text = format!("{there} bytes are there, and {counted} are counted");
+            return Err(Violation::new(Invariant::Bounds, None, text));
         }
         let budget = self.commons.memory_bytes();
         if held > budget {
