@@ -99,7 +99,7 @@ pub use connection::{Connection, Live, Mark, Read};
 pub use context::{Context, Leftovers};
 pub use error::{Blocked, Failure, FileError, Full, Misuse, Stop, TransportError};
 pub use file::{FileId, Opened};
-pub use limits::{ERROR_REPLY_BYTES, Limit, Limits};
+pub use limits::{DRAIN_LINGER_MS, ERROR_REPLY_BYTES, Limit, Limits};
 pub use output::{Refused, Reserved, Writer};
 pub use protocol::{Protocol, Timer};
 pub use reply::Reply;

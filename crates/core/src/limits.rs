@@ -6,6 +6,11 @@ use core::fmt;
 /// the output bound, in bytes: a full queue never swallows the reason for a close.
 pub const ERROR_REPLY_BYTES: usize = 512;
 
+/// How long a connection that owes nothing waits for its peer's end in a shutdown, in milliseconds,
+/// where [`Limits::linger_ms`] is longer: [`Live::drain`](crate::Live::drain). What was written to it
+/// is with the peer's system by then, or will not be soon.
+pub const DRAIN_LINGER_MS: u32 = 1_000;
+
 /// The bounds of one connection.
 ///
 /// A protocol names its own in [`Protocol::LIMITS`](crate::Protocol::LIMITS);

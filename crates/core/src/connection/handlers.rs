@@ -106,11 +106,13 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
         }
         match self.conn.asked {
             Asked::Nothing => {}
-            Asked::Drain => {
+            Asked::Drain { was_owing } => {
                 self.conn.asked = Asked::Nothing;
                 self.call(None, |protocol, cx| protocol.drain(cx));
                 if self.conn.blocked.is_some() {
-                    self.conn.asked = Asked::Drain;
+                    self.conn.asked = Asked::Drain { was_owing };
+                } else if !was_owing {
+                    self.shorten_linger();
                 }
                 return true;
             }

@@ -151,11 +151,18 @@ impl<'a, P: Protocol, L: Layer> Live<'a, P, L> {
         }
     }
 
-    /// The server shuts down: [`Protocol::drain`] is called as soon as the
-    /// protocol is between two messages.
+    /// The server shuts down: [`Protocol::drain`] is called as soon as no other call is due
+    /// before it.
+    ///
+    /// A connection that owes nothing then lingers for [`DRAIN_LINGER_MS`](crate::DRAIN_LINGER_MS)
+    /// at most, also one whose close was decided before.
     pub fn drain(&mut self) {
         self.conn.tap(|tape| tape.recorder.put(&Entry::Drain));
-        self.conn.asked = self.conn.asked.max(Asked::Drain);
+        let was_owing = self.conn.is_owing();
+        self.conn.asked = self.conn.asked.max(Asked::Drain { was_owing });
+        if !was_owing {
+            self.shorten_linger();
+        }
     }
 
     /// Closes once everything that was accepted is sent: commands too.

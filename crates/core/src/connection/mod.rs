@@ -100,6 +100,8 @@ pub(crate) struct Io {
     last_move: Time,
     /// Since when the peer could say its first word; [`Time::NEVER`] once it has.
     unheard_since: Time,
+    /// The last byte that moved was the peer's.
+    unanswered: bool,
     pub(crate) write_blocked: bool,
     /// Layers took bytes since they were last flushed, and may hold some back.
     pub(crate) gathered: bool,
@@ -111,6 +113,7 @@ impl Io {
     pub(crate) fn on_sent(&mut self, n: u64, now: Time) {
         self.counters.sent += n;
         self.last_move = now;
+        self.unanswered = false;
         self.write_blocked = false;
         if self.unheard_since != Time::NEVER {
             self.unheard_since = now;
@@ -141,6 +144,7 @@ impl<P: Protocol, L: Layer> Connection<P, L> {
                 encoded: 0,
                 last_move: Time::ZERO,
                 unheard_since: Time::NEVER,
+                unanswered: false,
                 write_blocked: false,
                 gathered: false,
                 wrote: false,
@@ -238,6 +242,24 @@ impl<P: Protocol, L: Layer> Connection<P, L> {
         self.buffers
             .as_ref()
             .is_some_and(|buffers| !buffers.output.is_empty() || buffers.wire.len() > buffers.wire_start)
+    }
+
+    /// Whether the peer has said nothing yet that a protocol could hear. With layers their
+    /// handshake is nothing, and an upgrade begins anew.
+    pub fn is_unheard(&self) -> bool {
+        matches!(self.phase, Phase::New) || self.io.unheard_since != Time::NEVER
+    }
+
+    /// Whether input waits that no handler has taken: part of a message, or one that waits for
+    /// room.
+    pub fn has_unread(&self) -> bool {
+        self.buffers.as_ref().is_some_and(|buffers| !buffers.carried().is_empty())
+    }
+
+    /// Whether bytes of the peer, discarded ones too, came after the last of ours that the
+    /// transport has taken.
+    pub fn is_unanswered(&self) -> bool {
+        self.io.unanswered
     }
 
     /// Whether the peer has ended its direction.

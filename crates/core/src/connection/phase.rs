@@ -8,7 +8,7 @@ use crate::context::{Barrier, Ending};
 use crate::error::Failure;
 use crate::file::Opened;
 use crate::layer::{Layer, LayerError};
-use crate::limits::ERROR_REPLY_BYTES;
+use crate::limits::{DRAIN_LINGER_MS, ERROR_REPLY_BYTES};
 use crate::output::Writer;
 use crate::planted;
 use crate::protocol::{Protocol, Timer};
@@ -106,7 +106,10 @@ impl OutputEnd {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Asked {
     Nothing,
-    Drain,
+    Drain {
+        /// Something was owed then, so its linger is as long as any.
+        was_owing: bool,
+    },
     Close,
 }
 
@@ -211,6 +214,15 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
         };
         let discard_left = limits.linger_bytes;
         self.conn.set_phase(Phase::Flushing(Box::new(End { reason, discard_left, until })));
+    }
+
+    /// A server that stops waits for a peer's end, but not for long.
+    pub(super) fn shorten_linger(&mut self) {
+        let at_most = self.now.after_ms(DRAIN_LINGER_MS);
+        match &mut self.conn.phase {
+            Phase::Flushing(end) | Phase::Lingering(end) => end.until = end.until.min(at_most),
+            Phase::New | Phase::Active | Phase::Closing(_) | Phase::Closed => {}
+        }
     }
 
     /// Ends now: what is owed is dropped. Harmless after the close.

@@ -73,6 +73,7 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
         let io = &mut self.conn.io;
         io.counters.received += n as u64;
         io.last_move = self.now;
+        io.unanswered = true;
         if L::TRANSPARENT {
             io.unheard_since = Time::NEVER;
         }

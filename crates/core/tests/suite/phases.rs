@@ -4,7 +4,8 @@ use crate::support::ms;
 use crate::support::rig::Rig;
 use crate::support::scenario::{At, Scenario, answer};
 use crate::support::script::{Bad, Hooks};
-use drywire_core::{Counters, Misuse, Reason, Timer, TransportError};
+use drywire_core::{Counters, DRAIN_LINGER_MS, Limits, Misuse, Protocol, Reason, Timer, TransportError};
+use std::time::Duration;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Input {
@@ -85,7 +86,7 @@ fn put_in(rig: &mut Rig<Hooks>, input: Input) {
         Input::Close => drop(rig.turn_with(|live| live.close())),
         Input::Abort => drop(rig.turn_with(|live| live.abort())),
         Input::HourLater => {
-            let later = rig.now + std::time::Duration::from_secs(3600);
+            let later = rig.now + Duration::from_secs(3600);
             rig.at(later);
         }
         Input::InjectFull => {
@@ -253,6 +254,59 @@ fn drain_calls_the_protocol_and_lets_it_finish() {
     rig.feed_end();
     assert_eq!(rig.sent(), "421 going\n");
     assert_eq!(rig.report().reason, Reason::Finished);
+}
+
+/// How long it still waits for the peer's end.
+fn lingers_for(rig: &Rig<Hooks>) -> Option<Duration> {
+    rig.wait.deadline.map(|deadline| deadline.saturating_since(rig.now))
+}
+
+const BRIEFLY: Duration = Duration::from_millis(DRAIN_LINGER_MS as u64);
+
+#[test]
+fn fault_57_drain_waits_briefly_for_a_peer_that_has_all_that_was_written() {
+    let mut rig = Scenario::new().at(At::Active);
+    rig.feed("w\n").at(ms(70)).turn_with(|live| live.drain());
+    assert!(rig.net.half_closed);
+    assert_eq!(lingers_for(&rig), Some(BRIEFLY));
+    rig.at(ms(70) + BRIEFLY);
+    assert_eq!(rig.report().reason, Reason::Finished);
+}
+
+#[test]
+fn fault_57_drain_waits_as_ever_for_a_peer_that_is_owed_something() {
+    let mut rig = Scenario::new().at(At::BlockedOnBytes);
+    rig.turn_with(|live| live.drain());
+    rig.net.room = usize::MAX;
+    rig.settle();
+    assert!(rig.net.half_closed);
+    assert_eq!(lingers_for(&rig), Some(Duration::from_millis(Hooks::LIMITS.linger_ms.into())));
+}
+
+#[test]
+fn fault_57_drain_shortens_a_linger_and_never_prolongs_one() {
+    let mut rig = Scenario::new().at(At::Lingering);
+    rig.at(ms(70)).turn_with(|live| live.drain());
+    assert_eq!(lingers_for(&rig), Some(BRIEFLY));
+    rig.at(ms(570)).turn_with(|live| live.drain());
+    assert_eq!(lingers_for(&rig), Some(BRIEFLY / 2));
+    let mut rig = Scenario::new().limits(Limits { linger_ms: 30, ..Hooks::LIMITS }).at(At::Active);
+    rig.turn_with(|live| live.drain());
+    assert_eq!(lingers_for(&rig), Some(Duration::from_millis(30)));
+}
+
+#[test]
+fn connection_knows_whether_its_peer_was_heard_and_answered() {
+    let mut rig = Scenario::new().at(At::Active);
+    let told = |rig: &Rig<Hooks>| (rig.conn.is_unheard(), rig.conn.has_unread(), rig.conn.is_unanswered());
+    assert_eq!(told(&rig), (true, false, false));
+    rig.feed("half");
+    assert_eq!(told(&rig), (false, true, true));
+    rig.feed(" a line\n");
+    assert_eq!(told(&rig), (false, false, false));
+    rig.turn_with(|live| live.drain());
+    rig.feed("too late");
+    assert_eq!(told(&rig), (false, false, true), "discarded is not answered");
 }
 
 #[test]
