@@ -95,6 +95,8 @@ mod active {
         LookStale,
         /// A group takes back what is newest.
         NewestTakenBack,
+        /// A shutdown closes listeners without accepting the connections that wait there.
+        QueueForgotten,
         /// Only those that were aborted are named in the report of a shutdown.
         CutNotNamed,
         /// A connection whose code panicked is reported as aborted.

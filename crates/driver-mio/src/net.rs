@@ -6,7 +6,7 @@ use drywire_core::{
     Blocked, FileError, FileId, OpenFile, Opening, SendFileError, Time, Transport, TransportError, planted,
 };
 use drywire_server::io_error::blocked;
-use drywire_server::{Address, Clock, Config, Connecting, Id, Interest, Net, News, Release};
+use drywire_server::{Address, Clock, Config, Connecting, Id, Interest, Net, News, Queue, Release};
 use drywire_unix::Listener;
 use drywire_unix::files::{Files, sent};
 use drywire_unix::listener::{Acceptor, SocketOptions};
@@ -150,6 +150,10 @@ impl Net for Mio {
         let Listening { socket, acceptor } = listener;
         let (fd, peer) = socket.try_io(|| acceptor.accept(socket.as_fd()))?;
         Ok((Stream::from_socket(fd, &peer), peer))
+    }
+
+    fn close_queue(&mut self, listener: &mut Listening) -> Queue {
+        listener.acceptor.close_queue()
     }
 
     fn local_address(&self, listener: &Listening) -> Option<Address> {

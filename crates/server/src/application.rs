@@ -119,8 +119,8 @@ pub enum Notice<'a> {
         /// Whom it is for, and by when.
         target: &'a Target,
     },
-    /// A shutdown was asked for and begins: nobody listens any more, and the open
-    /// connections are about to be asked to finish.
+    /// A shutdown was asked for and begins: connections that wait at a socket of ours may still be
+    /// accepted, and the open ones are about to be asked to finish.
     ShutdownBegan {
         /// How many they are.
         open: usize,

@@ -10,6 +10,16 @@ use drywire_core::Time;
 use std::fmt;
 use std::time::Duration;
 
+/// How long a drain waits for the first bytes of a connection whose peer has said nothing, and for
+/// connections that cannot be accepted yet, for want of descriptors.
+///
+/// Units: a second is three round trips around the world, and what an operator hardly notices.
+pub(crate) const LAST_CALL: Duration = Duration::from_secs(1);
+
+/// A connection on which nothing has moved for this long before a shutdown is idle, and is not
+/// named for what was written before, unless more of its peer comes.
+pub(crate) const IDLE_BEFORE: Duration = Duration::from_secs(5);
+
 /// How far the shutdown of one worker has come.
 ///
 /// ```text
@@ -19,15 +29,14 @@ use std::time::Duration;
 ///      └──────────────────────────── stop ─────────────────────────────┘
 /// ```
 ///
-/// It only ever moves to the right. New connections are accepted in `Running`
-/// alone; in `Draining` open ones get rid of what they owe; in `Stopped` those
-/// still open are aborted.
+/// It only ever moves to the right. In `Draining` those connections are accepted that wait
+/// already, and open ones get rid of what they owe; in `Stopped` those still open are aborted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Drain {
     /// Serving; nobody asked to stop.
     #[default]
     Running,
-    /// No new connections; open ones flush until the deadline.
+    /// No new connections but those that wait; open ones flush until the deadline.
     Draining {
         /// When what is still open is cut.
         deadline: Time,
@@ -92,6 +101,16 @@ impl Drain {
         *self = Drain::Stopped;
     }
 
+    /// The wait is over, or there never was one.
+    #[must_use]
+    pub(crate) fn is_over(&self, now: Time) -> bool {
+        match *self {
+            Drain::Running => false,
+            Drain::Draining { deadline } => now >= deadline,
+            Drain::Stopped => true,
+        }
+    }
+
     /// Whether new connections are welcome.
     #[must_use]
     pub fn is_running(&self) -> bool {
@@ -126,11 +145,13 @@ pub struct DrainReport {
     /// Connections that were open when the shutdown was asked for.
     pub open: usize,
     /// Ended since then, with all that was owed taken by the transport, and with the peer's
-    /// end seen: nothing can take it away any more but the network.
+    /// end seen: nothing can take it away any more but the network. Or idle: nothing had moved for
+    /// five seconds when the shutdown was asked for, the last word was ours, and no byte of the
+    /// peer came after that; or nothing was said on it at all.
     pub finished: u64,
-    /// Ended since then in any other way: the peer may not have all that we wrote. That is
-    /// so too when we have waited in vain for its end: what it sends then is answered with a
-    /// reset. At most [`DrainReport::NAMED`].
+    /// Ended since then in any other way: the peer may not have all that we wrote, or an answer to
+    /// all that it said. That is so too when we have waited in vain for its end: what it sends then is
+    /// answered with a reset. At most [`DrainReport::NAMED`].
     pub cut: Vec<Cut>,
     /// Cut like these, but not named, for want of room.
     pub unnamed: u64,

@@ -67,7 +67,7 @@ pub use handle::{AskError, Handle, Inspection, SendError, ServerHandle, Standing
 pub use inbox::{Inbox, Link, Order, Posted, Room};
 pub use io_error::AddressError;
 pub use log_limit::{Log, LogLimiter};
-pub use net::{Clock, Connecting, Interest, Net, News, Release};
+pub use net::{Clock, Connecting, Interest, Net, News, Queue, Release};
 pub use receipt::{Dropped, Outcome, Receipt};
 pub use secrets::Secrets;
 pub use stats::{Ended, Stats};

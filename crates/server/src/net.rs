@@ -121,6 +121,14 @@ pub trait Net: Sized {
     /// The system's, sorted by [`classify`](crate::classify).
     fn accept(&mut self, listener: &mut Self::Listener) -> io::Result<(Self::Open, Address)>;
 
+    /// The worker stops: says whose the connections are that wait at this listener. Where they are
+    /// ours the worker accepts until the next call would block and then releases the listener, so
+    /// from now on such a call is really made, and as far as a net can have it nobody else comes.
+    fn close_queue(&mut self, listener: &mut Self::Listener) -> Queue {
+        let _ = listener;
+        Queue::Ours
+    }
+
     /// The address a listener is bound to.
     fn local_address(&self, listener: &Self::Listener) -> Option<Address>;
 
@@ -184,6 +192,16 @@ pub struct News {
     pub urgent: bool,
     /// It failed, or both directions have ended: reads and writes say how.
     pub failed: bool,
+}
+
+/// Whose the connections are that wait to be accepted when a worker stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Queue {
+    /// They are reset when the listener is released, so they are accepted first.
+    Ours,
+    /// The same socket is held elsewhere (socket activation, a restart): they are left to its
+    /// other holders.
+    Shared,
 }
 
 /// How a stream is closed.

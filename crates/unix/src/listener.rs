@@ -180,6 +180,13 @@ impl From<UnixListener> for Listener {
 }
 
 impl Listener {
+    /// The same, for a socket that is held elsewhere too: by the next server of a restart, or by the
+    /// program that starts both. A worker that stops leaves the connections that wait there alone.
+    #[must_use]
+    pub fn held_elsewhere(self) -> Listener {
+        Listener { acceptor: self.acceptor.shared(), ..self }
+    }
+
     /// What `options` say, for a socket that somebody else has opened.
     #[must_use]
     pub fn with(self, options: &SocketOptions) -> Listener {

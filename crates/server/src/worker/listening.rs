@@ -46,11 +46,15 @@ impl<P: Protocol, L: Layer, N: Net> Worker<P, L, N> {
         }
     }
 
-    /// Stops listening; connections stay.
+    /// Stops listening; connections stay. Those that nobody has accepted yet are reset, unless the
+    /// socket is held elsewhere too; [`Worker::shutdown`] accepts them first.
     pub fn stop_listening(&mut self, listener: Id) {
         if matches!(self.table.get(listener), Some(Slot::Listener(_)))
             && let Some(Slot::Listener(listening)) = self.table.remove(listener)
         {
+            if let Some(last_call) = self.last_call.as_mut().filter(|_| listening.is_closing) {
+                last_call.listeners -= 1;
+            }
             self.net.release_listener(listening.socket);
         }
     }
@@ -84,6 +88,8 @@ where
                 Err(refused) => refused,
             };
             let pause = match classify(&refused) {
+                // At once, because a connection that comes between the two calls is reset.
+                Verdict::WouldBlock if listening.is_closing => return self.stop_listening(listener),
                 Verdict::WouldBlock => return,
                 Verdict::GoOn => match listening.backoff.on_lost(now) {
                     None => continue,
@@ -130,12 +136,15 @@ where
         match self.insert(connection, place, |net, id| net.register(id, stream).map(Line::Stands)) {
             Ok(id) => {
                 self.stats.accepted += 1;
-                if tracing::enabled!(Level::DEBUG)
+                if (tracing::enabled!(Level::DEBUG) || self.last_call.is_some())
                     && let Some(Slot::Connection(entry)) = self.table.get_mut(id)
                 {
                     entry.peer = Some(Box::new(peer));
                 }
                 self.call_about(id, application, |worker, application| application.opened(worker, id));
+                if self.last_call.is_some() {
+                    self.await_first_bytes(id);
+                }
             }
             // That connection's problem alone (FAULTS 8).
             Err(refused) => {

@@ -30,6 +30,7 @@ use crate::net::Net;
 use crate::stats::Stats;
 use crate::table::{Id, Table};
 use commands::{Linked, Spare};
+use draining::LastCall;
 use drywire_core::layer::Layer;
 use drywire_core::{Connection, Live, Protocol, Time, Workspace, planted};
 use memory::Memory;
@@ -70,8 +71,10 @@ pub struct Worker<P: Protocol, L: Layer, N: Net> {
     lookups: Lookups,
     spare: Spare<P::Command>,
     drain: Drain,
-    /// The drain has asked every connection.
-    draining: bool,
+    /// When the shutdown was asked for.
+    shutdown_at: Time,
+    /// Since the drain has begun.
+    last_call: Option<Box<LastCall>>,
     drain_report: Option<DrainReport>,
     /// Lines about panics that were caught.
     panics: LogLimiter,
@@ -153,15 +156,17 @@ impl<P: Protocol, L: Layer, N: Net> Worker<P, L, N> {
     /// [`Time::ZERO`] when something is ready now.
     pub fn next_deadline(&self) -> Option<Time> {
         // A shutdown that a callback asked for begins with the next round.
-        let drain_begins = !self.drain.is_running() && !self.draining;
+        let drain_begins = !self.drain.is_running() && self.last_call.is_none();
         if !self.ready.is_empty() || !self.busy.is_empty() || !self.orders.is_empty() || drain_begins {
             return Some(Time::ZERO);
         }
         let alarm = self.alarms.peek().map_or(Time::NEVER, |Reverse((at, _))| *at);
         let alarm = alarm.min(self.timers.next()).min(self.memory.deadline());
         let next = match self.drain {
-            Drain::Draining { deadline } if self.connections > 0 => alarm.min(deadline),
-            Drain::Stopped if self.connections > 0 => return Some(Time::ZERO),
+            Drain::Draining { deadline } if self.is_draining() => {
+                alarm.min(deadline).min(self.last_call.as_deref().map_or(Time::NEVER, LastCall::next))
+            }
+            Drain::Stopped if self.is_draining() => return Some(Time::ZERO),
             Drain::Running | Drain::Draining { .. } | Drain::Stopped => alarm,
         };
         (next != Time::NEVER).then_some(next)
@@ -175,7 +180,12 @@ impl<P: Protocol, L: Layer, N: Net> Worker<P, L, N> {
 
     /// A shutdown is through.
     fn is_shut_down(&self) -> bool {
-        !self.drain.is_running() && self.connections == 0 && self.draining
+        !self.drain.is_running() && self.last_call.is_some() && !self.is_draining()
+    }
+
+    /// Connections are open, or wait to be accepted by a worker that stops.
+    fn is_draining(&self) -> bool {
+        self.connections > 0 || self.last_call.as_ref().is_some_and(|last_call| last_call.listeners > 0)
     }
 
     /// A connection, to look at.
@@ -208,7 +218,8 @@ impl<P: Protocol, L: Layer, N: Net> Worker<P, L, N> {
             lookups: Lookups::default(),
             spare: Spare::new(),
             drain: Drain::default(),
-            draining: false,
+            shutdown_at: Time::ZERO,
+            last_call: None,
             drain_report: None,
             panics: LogLimiter::new(),
             full_rounds: 0,

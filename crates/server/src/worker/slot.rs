@@ -82,11 +82,13 @@ pub(super) struct Listening<N: Net> {
     pub(super) backoff: Backoff,
     /// It stands in the ready list.
     pub(super) queued: bool,
+    /// The worker stops, and it goes as soon as nobody waits.
+    pub(super) is_closing: bool,
 }
 
 impl<N: Net> Listening<N> {
     pub(super) fn new(socket: N::Listener) -> Listening<N> {
-        Listening { socket, backoff: Backoff::new(), queued: false }
+        Listening { socket, backoff: Backoff::new(), queued: false, is_closing: false }
     }
 }
 

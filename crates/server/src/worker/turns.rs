@@ -23,12 +23,19 @@ where
     /// One connection's turn. A panic in it, of the protocol or of a callback, ends that
     /// connection.
     pub(super) fn run_turn<A: Application<N, P, L>>(&mut self, id: Id, application: &mut A) {
-        self.call_about(id, application, |worker, application| worker.take_turn(id, None, application));
+        self.make_turn(id, None, application);
     }
 
     /// The same, with memory that was found for it.
     pub(super) fn run_turn_with<A: Application<N, P, L>>(&mut self, id: Id, grant: Grant, application: &mut A) {
-        self.call_about(id, application, |worker, application| worker.take_turn(id, Some(grant), application));
+        self.make_turn(id, Some(grant), application);
+    }
+
+    fn make_turn<A: Application<N, P, L>>(&mut self, id: Id, grant: Option<Grant>, application: &mut A) {
+        self.call_about(id, application, |worker, application| worker.take_turn(id, grant, application));
+        if self.last_call.is_some() {
+            self.hear_before_drain(id);
+        }
     }
 
     fn take_turn<A: Application<N, P, L>>(&mut self, id: Id, grant: Option<Grant>, application: &mut A) {

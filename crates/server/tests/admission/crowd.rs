@@ -1,7 +1,7 @@
 //! A net whose peers do as they are told, and whose time is told too.
 
 use drywire_core::{Blocked, FileError, FileId, OpenFile, Opening, SendFileError, Time, Transport, TransportError};
-use drywire_server::{Address, Connecting, Id, Interest, Net, News, Release};
+use drywire_server::{Address, Connecting, Id, Interest, Net, News, Queue, Release};
 use rustix::io::Errno;
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -21,6 +21,10 @@ pub(crate) struct Crowd {
     pub(crate) shortage: Option<Errno>,
     /// How often the listener was asked.
     pub(crate) asked: usize,
+    /// Others hold the listening socket, too.
+    pub(crate) is_shared: bool,
+    /// The listener is closed.
+    pub(crate) is_released: bool,
 }
 
 /// One peer, shared with the test.
@@ -32,6 +36,7 @@ pub(crate) struct State {
     /// It reads what it is sent.
     pub(crate) takes: bool,
     pub(crate) taken: Vec<u8>,
+    pub(crate) is_half_closed: bool,
     pub(crate) ended: Option<Release>,
 }
 
@@ -50,7 +55,7 @@ impl Peer {
     }
 
     pub(crate) fn new(says: Says, takes: bool) -> Peer {
-        Peer(Rc::new(RefCell::new(State { says, takes, taken: Vec::new(), ended: None })))
+        Peer(Rc::new(RefCell::new(State { says, takes, taken: Vec::new(), is_half_closed: false, ended: None })))
     }
 
     pub(crate) fn state(&self) -> std::cell::RefMut<'_, State> {
@@ -102,7 +107,9 @@ impl Transport for Peer {
         unreachable!("there are no files")
     }
     fn close_file(&mut self, _: FileId) {}
-    fn half_close(&mut self) {}
+    fn half_close(&mut self) {
+        self.state().is_half_closed = true;
+    }
 }
 
 impl Net for Crowd {
@@ -164,7 +171,12 @@ impl Net for Crowd {
     fn local_address(&self, (): &()) -> Option<Address> {
         None
     }
-    fn release_listener(&mut self, (): ()) {}
+    fn close_queue(&mut self, (): &mut ()) -> Queue {
+        if self.is_shared { Queue::Shared } else { Queue::Ours }
+    }
+    fn release_listener(&mut self, (): ()) {
+        self.is_released = true;
+    }
     fn watch(&mut self, _: Id, fd: OwnedFd, _: Interest) -> io::Result<OwnedFd> {
         Ok(fd)
     }

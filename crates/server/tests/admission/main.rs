@@ -4,6 +4,7 @@
 mod accepting;
 mod crowd;
 mod sharing;
+mod stopping;
 
 use crowd::{Crowd, Peer, Says};
 use drywire_core::{CloseReport, Connection, Limit, Limits, Reason};

@@ -8,7 +8,7 @@ use crate::listener::{Acceptor, Listener, SocketOptions};
 use crate::lookup::Lookup;
 use crate::socket;
 use drywire_core::{FileError, FileId, Time, Transport, TransportError, Wait};
-use drywire_server::{Address, Clock, Config, Connecting, Id, Interest, Net, News, Release};
+use drywire_server::{Address, Clock, Config, Connecting, Id, Interest, Net, News, Queue, Release};
 use rustix::event::PollFlags;
 use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat};
 use rustix::io::Errno;
@@ -201,11 +201,17 @@ impl<R: Reactor> Net for Sockets<R> {
 
     fn accept(&mut self, listener: &mut Listening<R::Io>) -> io::Result<(R::Open, Address)> {
         let Listening { socket, acceptor } = listener;
-        let accepted = self.reactor.attempt(&socket.io, Direction::Read, |fd| acceptor.accept(fd));
+        let accepted = socket.attempt(&self.reactor, Direction::Read, |fd| acceptor.accept(fd));
         if accepted.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
             self.ask_for(socket, Interest::READABLE);
         }
         accepted.map(|(fd, peer)| (fd.into(), peer))
+    }
+
+    /// The reactor may not have heard yet of what waits.
+    fn close_queue(&mut self, listener: &mut Listening<R::Io>) -> Queue {
+        listener.socket.insists = true;
+        listener.acceptor.close_queue()
     }
 
     fn local_address(&self, listener: &Listening<R::Io>) -> Option<Address> {

@@ -10,14 +10,19 @@
 //! stood in the poller of each would wake them all (FAULTS 23; the pollers here do not offer
 //! `EPOLLEXCLUSIVE`). Streams travel as descriptors through the kernel (`SCM_RIGHTS`), so a lane is a
 //! descriptor like any other to every driver, with a bound of its own, and without a lock.
+//!
+//! A worker that stops closes its queue first and accepts what is left in it. A lane and a Unix
+//! socket close without a gap: nothing gets in any more, and what is in stays. A TCP socket has no
+//! such call: a connection that comes between the last `accept` and the close is reset, and so is
+//! one whose handshake is not finished then.
 
 use super::SocketFile;
 use crate::socket::{address, peer_address};
-use drywire_server::Address;
+use drywire_server::{Address, Queue};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
-    SendFlags, SocketFlags, SocketType, acceptfrom_with, recvmsg, sendmsg, socketpair,
+    SendFlags, Shutdown, SocketFlags, SocketType, acceptfrom_with, recvmsg, sendmsg, shutdown, socketpair,
 };
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -27,7 +32,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 #[derive(Debug)]
 pub struct Acceptor {
     way: Way,
-    _file: Option<SocketFile>,
+    file: Option<SocketFile>,
+    /// Others hold the same socket.
+    is_shared: bool,
 }
 
 #[derive(Debug)]
@@ -38,7 +45,7 @@ enum Way {
         /// Where the socket listens that another worker has.
         address: Option<Address>,
         /// The other end of our lane: it does not end when the worker that deals does.
-        _lane: OwnedFd,
+        lane: OwnedFd,
     },
 }
 
@@ -51,7 +58,12 @@ struct Deal {
 
 impl Acceptor {
     pub(super) fn own(file: Option<SocketFile>) -> Acceptor {
-        Acceptor { way: Way::Own, _file: file }
+        Acceptor { way: Way::Own, file, is_shared: false }
+    }
+
+    /// The same, on a socket that others hold too: what waits there is not lost when we go.
+    pub(super) fn shared(self) -> Acceptor {
+        Acceptor { is_shared: true, ..self }
     }
 
     /// One that deals out to `others`, and those: their descriptors, and who accepts there.
@@ -65,8 +77,9 @@ impl Acceptor {
         for _ in 0..others {
             let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
             let (lane, end) = socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-            let way = Way::Dealt { address: address.clone(), _lane: lane.try_clone()? };
-            dealt.push((end, Acceptor { way, _file: None }));
+            let way = Way::Dealt { address: address.clone(), lane: lane.try_clone()? };
+            // What is in a lane was accepted, so it is nobody else's.
+            dealt.push((end, Acceptor { way, ..Acceptor::own(None) }));
             lanes.push(lane);
         }
         Ok((Acceptor { way: Way::Deals(Deal { lanes, turn: 0 }), ..self }, dealt))
@@ -82,6 +95,21 @@ impl Acceptor {
             Way::Deals(deal) => deal.accept(listener),
             Way::Dealt { .. } => receive(listener),
         }
+    }
+
+    /// The worker stops: whose the connections are that wait here. Where they are ours as few as
+    /// possible come from now on.
+    pub fn close_queue(&mut self) -> Queue {
+        match &self.way {
+            Way::Own | Way::Deals(_) if self.is_shared => return Queue::Shared,
+            // Connections find a Unix socket by its file.
+            Way::Own | Way::Deals(_) => self.file = None,
+            // From here on the worker that deals passes us over.
+            Way::Dealt { lane, .. } => {
+                let _ = shutdown(lane, Shutdown::Write);
+            }
+        }
+        Queue::Ours
     }
 
     /// The address that is listened on.
@@ -150,7 +178,12 @@ fn receive(lane: BorrowedFd<'_>) -> io::Result<(OwnedFd, Address)> {
     let mut byte = [0];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
-    retry_on_intr(|| recvmsg(lane, &mut [IoSliceMut::new(&mut byte)], &mut control, RecvFlags::CMSG_CLOEXEC))?;
+    let mut bytes = [IoSliceMut::new(&mut byte)];
+    let received = retry_on_intr(|| recvmsg(lane, &mut bytes, &mut control, RecvFlags::CMSG_CLOEXEC))?;
+    if received.bytes == 0 {
+        // Our lane is closed, and empty.
+        return Err(Errno::AGAIN.into());
+    }
     let stream = control.drain().find_map(|message| {
         if let RecvAncillaryMessage::ScmRights(mut streams) = message { streams.next() } else { None }
     });

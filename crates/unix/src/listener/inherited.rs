@@ -17,8 +17,9 @@ static INHERITED: OnceLock<Mutex<Vec<(String, OwnedFd)>>> = OnceLock::new();
 /// The name systemd itself gives a socket without one.
 const NAMELESS: &str = "unknown";
 
-/// All listening sockets of a name. They are closed with what is made of them; their files
-/// are their unit's.
+/// All listening sockets of a name. Our descriptors are closed with what is made of them; the sockets
+/// and their files are their unit's, and so is what waits there when we stop: `shutdown(2)` or a last
+/// round of `accept` would take it away from the next server.
 pub(super) fn take(name: &str, options: &SocketOptions) -> Result<Vec<Listener>, ListenError> {
     let inherited = INHERITED.get_or_init(|| Mutex::new(handed_over()));
     let mut waiting = inherited.lock().unwrap_or_else(PoisonError::into_inner);
@@ -45,5 +46,5 @@ fn listener(fd: OwnedFd, options: &SocketOptions) -> Option<Listener> {
     fcntl_setfd(&fd, FdFlags::CLOEXEC).ok()?;
     fcntl_setfl(&fd, fcntl_getfl(&fd).ok()? | OFlags::NONBLOCK).ok()?;
     options.apply(fd.as_fd());
-    listens.then(|| Listener { fd, acceptor: Acceptor::own(None) })
+    listens.then(|| Listener { fd, acceptor: Acceptor::own(None) }.held_elsewhere())
 }

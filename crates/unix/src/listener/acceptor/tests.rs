@@ -1,10 +1,10 @@
 use crate::listener::{Listener, SocketOptions};
-use drywire_server::{Address, Config, Listen, PortReuse};
+use drywire_server::{Address, Config, Listen, PortReuse, Queue};
 use rustix::fs::{OFlags, fcntl_getfl};
 use rustix::io::{FdFlags, fcntl_getfd};
 use rustix::net::sockopt::{socket_keepalive, tcp_keepidle, tcp_nodelay};
 use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
@@ -94,6 +94,45 @@ fn who_takes_no_more_is_passed_over_and_nobody_is_lost() {
         }
     }
     assert_eq!(ours + theirs, rounds);
+}
+
+#[test]
+fn fault_57_lane_of_a_worker_that_stops_keeps_what_is_in_it_and_takes_no_more() {
+    let mut all = listeners(Config::new().listen(Listen::Tcp(any_port())).workers(3).port_reuse(PortReuse::Off));
+    let to = address(&all[0]);
+    let mut peers: Vec<TcpStream> = (0..9).map(|_| TcpStream::connect(to).unwrap()).collect();
+    assert_eq!(accepted(&mut all[0]).len(), 3);
+    assert_eq!(all[1].acceptor.close_queue(), Queue::Ours);
+    peers.extend((0..6).map(|_| TcpStream::connect(to).unwrap()));
+    let ours = accepted(&mut all[0]).len();
+    assert_eq!(accepted(&mut all[1]).len(), 3, "what was in it before, and then it is empty");
+    assert_eq!(ours + accepted(&mut all[2]).len(), 9);
+    assert_eq!(all[0].acceptor.close_queue(), Queue::Ours);
+    assert_eq!(all[2].acceptor.close_queue(), Queue::Ours);
+    peers.push(TcpStream::connect(to).unwrap());
+    assert_eq!(drain(&mut all), [1, 0, 0], "nobody else takes it any more");
+}
+
+#[test]
+fn fault_57_unix_socket_that_closes_cannot_be_found_and_keeps_those_that_wait() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("socket");
+    let mut all = listeners(Config::new().listen(Listen::Unix { path: path.clone(), mode: None }));
+    let _peers: Vec<UnixStream> = (0..3).map(|_| UnixStream::connect(&path).unwrap()).collect();
+    assert_eq!(all[0].acceptor.close_queue(), Queue::Ours);
+    assert_eq!(UnixStream::connect(&path).unwrap_err().kind(), io::ErrorKind::NotFound);
+    assert_eq!(accepted(&mut all[0]).len(), 3);
+}
+
+#[test]
+fn queue_of_a_socket_that_is_held_elsewhere_is_its_other_holders() {
+    let socket = TcpListener::bind(any_port()).unwrap();
+    let mut ours = Listener::from(socket.try_clone().unwrap()).held_elsewhere();
+    let _peer = TcpStream::connect(socket.local_addr().unwrap()).unwrap();
+    assert_eq!(ours.acceptor.close_queue(), Queue::Shared);
+    drop(ours);
+    socket.accept().unwrap();
+    assert_eq!(Listener::from(socket).acceptor.close_queue(), Queue::Ours);
 }
 
 #[test]
