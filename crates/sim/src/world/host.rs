@@ -379,7 +379,7 @@ impl<P: Speak, L: Between> Application<SimNet, P, L> for Host<P> {
         let Some(line) = self.line(id, "a report") else { return };
         let reason = in_words(&report.reason);
         if worker.drain_report().is_some() {
-            self.on_farewell(line, id, &report);
+            self.on_farewell(worker, line, id, &report);
         }
         {
             let state = &mut *self.state.borrow_mut();
@@ -474,6 +474,7 @@ impl<P: Speak, L: Between> Application<SimNet, P, L> for Host<P> {
     fn notice(&mut self, _: &mut Worker<P, L, SimNet>, notice: Notice<'_>) {
         if let Notice::ShutdownBegan { .. } = notice {
             self.on_shutdown();
+            self.on_drain();
         } else if let Notice::ConnectFailed { id, .. } = notice {
             self.on_connect_failed(id);
         }

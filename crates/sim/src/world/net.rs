@@ -238,6 +238,11 @@ impl Net for SimNet {
         }
         state.listeners = state.listeners.saturating_sub(1);
         state.listener = None;
+        if state.now < state.accepts_until
+            && let Some(line) = state.backlog.front().copied()
+        {
+            state.violate(Invariant::Report, line, "it waits to be accepted, and the listener is closed");
+        }
         for line in std::mem::take(&mut state.backlog) {
             state.lines[line].life = Life::Gone;
         }

@@ -65,8 +65,10 @@ pub(crate) struct Facts {
     pub(crate) abort_asked: bool,
     pub(crate) drained: bool,
     pub(crate) cut: bool,
-    /// It was open when the shutdown began, so it is told.
-    pub(crate) drain_due: bool,
+    /// It was open when the shutdown began, so it is told: by then, or at once.
+    pub(crate) drain_due: Option<Time>,
+    /// It had said nothing when the shutdown began, and is heard until then.
+    pub(crate) heard_until: Time,
     /// When a shutdown cuts what is left.
     pub(crate) drain_ends: Option<Time>,
     pub(crate) file_failed: bool,
@@ -112,6 +114,8 @@ pub(crate) struct Record {
     pub(crate) output: Vec<u8>,
     is_undecided: bool,
     pub(crate) half_closed: bool,
+    /// The last byte that moved was the peer's.
+    pub(crate) is_unanswered: bool,
     /// When a byte moved last, and since when the transport takes none.
     pub(crate) opened: bool,
     pub(crate) last_move: Time,
@@ -189,6 +193,7 @@ impl Record {
             output: Vec::new(),
             is_undecided: false,
             half_closed: false,
+            is_unanswered: false,
             opened: false,
             last_move: Time::ZERO,
             blocked_since: None,
@@ -265,7 +270,7 @@ impl Record {
     }
 
     /// A deadline may have ended it, so input may be discarded that the model answers.
-    fn may_be_late(&self) -> bool {
+    pub(crate) fn may_be_late(&self) -> bool {
         let Late { first_byte, message, input, output: _ } = self.late;
         self.idle_seen || first_byte || message || input
     }
@@ -318,6 +323,7 @@ impl Record {
 
     pub(crate) fn on_fed(&mut self, bytes: &[u8], now: Time) {
         self.last_move = now;
+        self.is_unanswered = true;
         self.fed.extend_from_slice(bytes);
         self.follow_message();
         self.advance();
@@ -330,6 +336,7 @@ impl Record {
 
     pub(crate) fn on_taken(&mut self, bytes: &[u8], now: Time) {
         self.last_move = now;
+        self.is_unanswered = false;
         self.taken_at = now;
         self.blocked_since = None;
         if self.half_closed {
@@ -368,8 +375,14 @@ impl Record {
         }
         self.half_closed = true;
         self.half_closed_at = Some(now);
-        let may = self.has_ended() || self.facts.close_asked || self.facts.drained || self.may_be_late();
-        if !may {
+        let Facts { close_asked, drained, cut, heard_until, .. } = self.facts;
+        // Commands end the wait for the peer's first word.
+        let is_awaited = self.fed.is_empty() && !self.fed_end && now < heard_until && self.speech != Speech::Actor;
+        let may = self.has_ended() || close_asked || self.may_be_late();
+        if !may && drained && !cut && is_awaited {
+            self.break_it(Invariant::Output, "it half-closes in a shutdown, and its peer has time to say something");
+        }
+        if !may && !drained {
             self.break_it(Invariant::Output, "it half-closes though nobody asked for it");
         }
     }

@@ -31,6 +31,11 @@ const FALSE_ALARMS: u32 = 1200;
 /// Ticks after which a world in which nothing else happens is over.
 const IDLE_TICKS: u32 = 8;
 
+/// What a shutdown gives those that wait to be accepted or to be heard, and how long a connection has
+/// to have been idle before it.
+pub(crate) const LAST_CALL: Duration = Duration::from_secs(1);
+pub(crate) const IDLE_BEFORE: Duration = Duration::from_secs(5);
+
 /// Steps of a world beyond which it will not end.
 const STEPS: u32 = 300_000;
 
@@ -144,7 +149,10 @@ impl<P: Speak, L: Between> World<P, L> {
                         "it waits for nothing, and peers wait to be accepted",
                     ));
                 }
-                (None, None) => self.shut_down(),
+                (None, None) => {
+                    self.doze();
+                    self.shut_down();
+                }
                 (Some(_), None) if !self.ending && self.is_idle() => self.shut_down(),
                 (next, agenda) => {
                     let at = next.unwrap_or(Time::NEVER).min(agenda.unwrap_or(Time::NEVER));
@@ -153,6 +161,14 @@ impl<P: Speak, L: Between> World<P, L> {
             }
         }
         Err(Violation::new(Invariant::Progress, None, format!("{STEPS} steps, and no end")))
+    }
+
+    /// Nobody does anything for so long that all who are left are idle.
+    fn doze(&mut self) {
+        let state = &mut *self.state.borrow_mut();
+        if state.luck.one_in(2) {
+            state.now = state.now + IDLE_BEFORE + Duration::from_millis(1);
+        }
     }
 
     /// Nothing is to come, nobody waits to be accepted, and for some time only the tick was
@@ -258,11 +274,24 @@ impl<P: Speak, L: Between> World<P, L> {
         {
             let state = &mut *self.state.borrow_mut();
             state.event(41, usize::MAX, 0, || "the server is told to shut down".into());
-            let ends = state.now + state.plan.drain_timeout;
+            let now = state.now;
+            let ends = now + state.plan.drain_timeout;
+            let last_call = (now + LAST_CALL).min(ends);
+            if !self.ending {
+                state.accepts_until = last_call;
+            }
             for line in &mut state.lines {
-                let facts = &mut line.record.borrow_mut().facts;
+                let is_open = line.is_open();
+                let record = &mut *line.record.borrow_mut();
+                let is_heard = !record.fed.is_empty() || record.fed_end;
+                let facts = &mut record.facts;
+                if !facts.drained && !is_heard {
+                    facts.heard_until = last_call;
+                }
+                if is_open {
+                    facts.drain_due.get_or_insert(if is_heard { Time::ZERO } else { now + LAST_CALL });
+                }
                 facts.drained = true;
-                facts.drain_due |= line.is_open();
                 facts.drain_ends.get_or_insert(ends);
             }
         }
@@ -293,6 +322,7 @@ impl<P: Speak, L: Between> World<P, L> {
 
     fn mark_cut(&mut self, what: &str) {
         let state = &mut *self.state.borrow_mut();
+        state.accepts_until = Time::ZERO;
         state.event(42, usize::MAX, 0, || what.into());
         for line in &mut state.lines {
             let mut record = line.record.borrow_mut();

@@ -1,17 +1,31 @@
 //! Who was cut in a shutdown, as the world saw it, against the report of it (FAULTS 57).
 
 use super::violation::{Invariant, Violation};
+use drywire_core::Time;
 use drywire_server::{Address, DrainReport, Id};
+use std::collections::BTreeMap;
 
 /// What must be in the report.
 #[derive(Debug, Default)]
 pub(crate) struct Farewell {
     /// Connections that were open when the shutdown was asked for.
     pub(crate) open: Option<usize>,
+    pub(crate) asked_at: Option<Time>,
+    /// Connections that were idle when it began.
+    pub(crate) idle: BTreeMap<usize, Idle>,
     pub(crate) finished: u64,
     pub(crate) cut: Vec<Lost>,
     /// It was asked for again, or to stop.
     pub(crate) asked_again: bool,
+}
+
+/// A connection on which nothing had moved for long.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Idle {
+    /// It had no last words to say, as far as the world knows.
+    pub(crate) is_sure: bool,
+    /// Bytes of its peer.
+    pub(crate) fed: usize,
 }
 
 /// One that may not have all that was written for it.

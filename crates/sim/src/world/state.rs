@@ -72,6 +72,8 @@ pub(crate) struct State {
     pub(crate) dropped: bool,
     /// Whose news is being told.
     pub(crate) told: Option<usize>,
+    /// A shutdown accepts those that wait until then; the listener stays as long.
+    pub(crate) accepts_until: Time,
 }
 
 impl State {
@@ -113,6 +115,7 @@ impl State {
             hard_until: Time::ZERO,
             dropped: false,
             told: None,
+            accepts_until: Time::ZERO,
             plan,
         }
     }

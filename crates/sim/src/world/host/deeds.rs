@@ -7,9 +7,10 @@ use crate::world::beats::{Beat, CALLS, NAMES};
 use crate::world::crowd::{GROUP, Lane, Member, Message, Tally};
 use crate::world::line::Line;
 use crate::world::net::{SimNet, address_of};
-use crate::world::plan::Way;
+use crate::world::plan::{Speech, Way};
 use crate::world::record::Call;
-use crate::world::shutdown::Lost;
+use crate::world::run::IDLE_BEFORE;
+use crate::world::shutdown::{Idle, Lost};
 use crate::world::swarm::Fault;
 use crate::world::veil::Between;
 use crate::world::violation::Invariant;
@@ -313,17 +314,50 @@ impl<P: Speak> Host<P> {
         let state = self.state.borrow();
         let open = self.ids.values().filter(|line| state.lines[**line].reports == 0).count();
         self.farewell.open.get_or_insert(open);
+        self.farewell.asked_at.get_or_insert(state.now);
+    }
+
+    /// It begins: which connections are idle.
+    pub(super) fn on_drain(&mut self) {
+        let state = self.state.borrow();
+        let Some(asked_at) = self.farewell.asked_at else { return };
+        for line in self.ids.values() {
+            let record = state.lines[*line].record.borrow();
+            if record.last_move + IDLE_BEFORE <= asked_at && !record.is_unanswered && record.owes_nothing() {
+                let is_sure = !record.has_ended() && !record.may_be_late();
+                self.farewell.idle.insert(*line, Idle { is_sure, fed: record.fed.len() });
+            }
+        }
     }
 
     /// A connection has ended in a shutdown.
-    pub(super) fn on_farewell(&mut self, line: usize, id: Id, report: &CloseReport<P::Error>) {
-        let has_peer_ended = self.state.borrow().lines[line].record.borrow().fed_end;
-        let is_sure = report.counters.sent == 0 || has_peer_ended;
-        if !report.is_abort() && is_sure {
+    pub(super) fn on_farewell<L: Between>(
+        &mut self,
+        worker: &Worker<P, L, SimNet>,
+        line: usize,
+        id: Id,
+        report: &CloseReport<P::Error>,
+    ) {
+        let state = self.state.borrow();
+        let (record, way) = (state.lines[line].record.borrow(), state.lines[line].script.way);
+        let is_silent = record.fed.is_empty() && report.counters.sent == 0;
+        let idle = self.farewell.idle.get(&line).filter(|idle| idle.fed == record.fed.len());
+        let may_be_idle = report.counters.unsent == 0 && (is_silent || idle.is_some());
+        // Commands that wait, and last words, are written behind the beginning of the shutdown.
+        let is_idle = record.speech != Speech::Actor && way != Way::Called && idle.is_none_or(|idle| idle.is_sure);
+        let is_finished = if !report.is_abort() && record.fed_end {
+            true
+        } else if may_be_idle && !is_idle {
+            let named = worker.drain_report().and_then(|report| report.cut.last());
+            named.is_none_or(|cut| cut.id != id)
+        } else {
+            may_be_idle
+        };
+        if is_finished {
             self.farewell.finished += 1;
             return;
         }
-        let stood = self.state.borrow().lines[line].script.way != Way::Called || self.opened.contains(&line);
+        let stood = way != Way::Called || self.opened.contains(&line);
         let peer = stood.then(|| address_of(line));
         let (sent, unsent) = (report.counters.sent, report.counters.unsent);
         self.farewell.cut.push(Lost { id, peer, sent, unsent });

@@ -193,7 +193,8 @@ impl<P: Speak, L: Between> World<P, L> {
                 format!("{open} files are open that nobody needs"),
             ));
         }
-        if record.facts.drain_due && in_flight == 0 && self.is_active(number) {
+        let is_due = |at: Time| at == Time::ZERO || at.max(state.excused_until) + LATE < state.now;
+        if record.facts.drain_due.is_some_and(is_due) && in_flight == 0 && self.is_active(number) {
             return found("it was never told of the shutdown".into());
         }
         let has_messages = record.lanes.iter().any(|lane| *lane.waiting().0.start() > 0);
