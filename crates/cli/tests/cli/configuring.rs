@@ -1,6 +1,8 @@
 //! `drywire check`, and `drywire serve` from a file, on several workers, on inherited sockets.
 
-use crate::support::{Collected, Program, Server, bounded, drywire, in_time, on_every_driver, read_to_end, until};
+use crate::support::{
+    Collected, Program, Server, bounded, drywire, in_time, inheriting, on_every_driver, read_to_end, until,
+};
 use rustix::process::Signal;
 use std::fs;
 use std::io::{Read, Write};
@@ -8,7 +10,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 /// What `drywire check` says of this text, and its status.
@@ -282,19 +284,6 @@ fn e10_a_second_server_is_told_that_the_port_is_in_use_however_many_workers() {
         let says = Program::start(&mut drywire(&args)).exits_with(1);
         assert!(says.contains("address already in use"), "{says}");
     }
-}
-
-/// As systemd does it: the descriptors from 3 on, and the variables that go with them.
-fn inheriting(sockets: &str, names: &str, args: &[&str]) -> Command {
-    let n = names.split(':').count();
-    // What the program prints goes to standard error, because standard output may be a socket here.
-    let script = format!(
-        "exec {sockets} 0</dev/null 1>&2; export LISTEN_PID=$$ LISTEN_FDS={n} LISTEN_FDNAMES={names}; exec \"$@\""
-    );
-    let mut command = Command::new("sh");
-    command.args(["-c", &script, "sh", env!("CARGO_BIN_EXE_drywire"), "serve", "line-echo"]).args(args);
-    command.env_remove("RUST_LOG").stderr(Stdio::piped());
-    command
 }
 
 on_every_driver!(w5_sockets_that_systemd_opened_are_served_by_name);

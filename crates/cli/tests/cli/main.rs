@@ -9,6 +9,7 @@ mod page;
 mod pausing;
 mod recording;
 mod replaying;
+mod restarting;
 mod secrets;
 mod serving;
 mod simulating;

@@ -1,10 +1,11 @@
 //! Signals: drain, cut, report (FAULTS 57).
 
-use crate::support::{Server, assert_same, noise, read_to_end};
+use crate::support::{Server, assert_same, bounded, noise, read_to_end};
 use rustix::process::Signal;
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -17,6 +18,8 @@ crate::support::on_every_driver!(
     drain_timeout_of_0_cuts_at_once,
     idle_server_stops_at_once_and_says_nothing,
     silent_peer_that_ends_when_we_do_holds_nothing_up,
+    connections_that_wait_to_be_accepted_are_answered,
+    silent_peer_that_never_spoke_is_not_named,
 );
 
 /// More than the sockets' buffers of both sides take.
@@ -155,4 +158,38 @@ fn silent_peer_that_ends_when_we_do_holds_nothing_up(driver: &str) {
     drop(peer);
     let stderr = server.program.exits_with(0);
     assert!(!stderr.contains("did not finish"), "{stderr}");
+}
+
+/// More for each worker than are accepted in one turn.
+const AT_A_PORT: usize = 140;
+const AT_A_FILE: usize = 70;
+
+/// At a port of every worker, and at a Unix socket that one of them deals out.
+fn connections_that_wait_to_be_accepted_are_answered(driver: &str) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("socket");
+    let unix = format!("unix:{}", path.display());
+    let mut server = Server::start(&["line-echo", "--driver", driver, "--workers", "2", "--listen", &unix]);
+    server.stdout.wait_for(&format!("{unix}\n"));
+    server.program.signal(Signal::STOP);
+    let tcp: Vec<TcpStream> = (0..AT_A_PORT).map(|_| server.connect()).collect();
+    let unix: Vec<UnixStream> = (0..AT_A_FILE).map(|_| UnixStream::connect(&path).unwrap()).collect();
+    tcp.iter().for_each(|mut peer| peer.write_all(b"hello\n").unwrap());
+    unix.iter().for_each(|mut peer| peer.write_all(b"hello\n").unwrap());
+    server.program.signal(Signal::TERM);
+    server.program.signal(Signal::CONT);
+    // Each is served until it ends, and is asked to when it has its answer.
+    tcp.into_iter().for_each(|peer| assert_eq!(read_to_end(peer), b"hello\n"));
+    unix.into_iter().for_each(|peer| assert_eq!(bounded("the echo", || read_to_end(peer)), b"hello\n"));
+    server.program.exits_with(0);
+    assert!(!path.exists());
+}
+
+fn silent_peer_that_never_spoke_is_not_named(driver: &str) {
+    let mut server = Server::start(&["line-echo", "--driver", driver, "--drain-timeout", "none"]);
+    let peer = server.connect();
+    server.program.signal(Signal::TERM);
+    let stderr = server.program.exits_with(0);
+    assert!(!stderr.contains("not finish"), "{stderr}");
+    drop(peer);
 }

@@ -44,6 +44,19 @@ pub(crate) fn drywire(args: &[&str]) -> Command {
     command
 }
 
+/// As systemd does it: the descriptors from 3 on, and the variables that go with them.
+pub(crate) fn inheriting(sockets: &str, names: &str, args: &[&str]) -> Command {
+    let n = names.split(':').count();
+    // What the program prints goes to standard error, because standard output may be a socket here.
+    let script = format!(
+        "exec {sockets} 0</dev/null 1>&2; export LISTEN_PID=$$ LISTEN_FDS={n} LISTEN_FDNAMES={names}; exec \"$@\""
+    );
+    let mut command = Command::new("sh");
+    command.args(["-c", &script, "sh", env!("CARGO_BIN_EXE_drywire"), "serve", "line-echo"]).args(args);
+    command.env_remove("RUST_LOG").stderr(Stdio::piped());
+    command
+}
+
 /// A foreign program under one of these names. `None`, said aloud, where there is none; a
 /// failure where nothing may be skipped.
 pub(crate) fn installed(names: &[&str], package: &str, purpose: &str) -> Option<PathBuf> {
