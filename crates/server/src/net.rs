@@ -123,7 +123,7 @@ pub trait Net: Sized {
 
     /// The worker stops: says whose the connections are that wait at this listener. Where they are
     /// ours the worker accepts until the next call would block and then releases the listener, so
-    /// from now on such a call is really made, and as far as a net can have it nobody else comes.
+    /// from now on such a call is really made, and as few as the net can manage join the queue.
     fn close_queue(&mut self, listener: &mut Self::Listener) -> Queue {
         let _ = listener;
         Queue::Ours

@@ -17,7 +17,7 @@ use std::fmt;
 /// What a drain knows of those that are not done yet.
 #[derive(Debug)]
 pub(super) struct LastCall {
-    /// Listeners at which connections may wait; by when they go, whatever waits.
+    /// Listeners whose queues may not be empty; by when those are closed all the same.
     pub(super) listeners: usize,
     listeners_until: Time,
     /// Connections whose peers have said nothing yet, and by when they have to.
@@ -58,6 +58,9 @@ impl<P: Protocol, L: Layer, N: Net> Worker<P, L, N> {
 
     /// Ends it all now.
     pub fn stop(&mut self) {
+        if self.drain.is_running() {
+            self.shutdown_at = self.net.now();
+        }
         self.drain.stop();
         let connections = self.connections;
         self.drain_report.get_or_insert_with(|| DrainReport::of(connections)).asked_again = true;
@@ -138,7 +141,7 @@ where
         }
     }
 
-    /// Listeners close when nobody waits there any more, and at once where others go on.
+    /// A listener closes when its queue is empty, and at once where its socket is held elsewhere.
     fn close_queues(&mut self) {
         for id in self.listener_ids() {
             let Some(Slot::Listener(listening)) = self.table.get_mut(id) else { continue };

@@ -46,7 +46,7 @@ impl<P: Protocol, L: Layer, N: Net> Worker<P, L, N> {
         }
     }
 
-    /// Stops listening; connections stay. Those that nobody has accepted yet are reset, unless the
+    /// Stops listening; connections stay. Those that were not accepted yet are reset, unless the
     /// socket is held elsewhere too; [`Worker::shutdown`] accepts them first.
     pub fn stop_listening(&mut self, listener: Id) {
         if matches!(self.table.get(listener), Some(Slot::Listener(_)))

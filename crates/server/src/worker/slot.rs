@@ -82,7 +82,7 @@ pub(super) struct Listening<N: Net> {
     pub(super) backoff: Backoff,
     /// It stands in the ready list.
     pub(super) queued: bool,
-    /// The worker stops, and it goes as soon as nobody waits.
+    /// The worker stops, and closes this as soon as its queue is empty.
     pub(super) is_closing: bool,
 }
 

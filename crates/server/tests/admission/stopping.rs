@@ -126,7 +126,7 @@ fn fault_18_queue_that_cannot_be_accepted_is_waited_for_a_second_and_no_longer()
 }
 
 #[test]
-fn stop_without_a_drain_accepts_nobody() {
+fn stop_without_a_drain_accepts_no_connection() {
     let mut stage = Stage::new(Config { drain_timeout: Duration::ZERO, ..patient() });
     stage.rounds.net_mut().backlog.push_back((saying(b"hello\n"), Address::Pair));
     stage.shut_down();

@@ -163,7 +163,7 @@ impl<P: Speak, L: Between> World<P, L> {
         Err(Violation::new(Invariant::Progress, None, format!("{STEPS} steps, and no end")))
     }
 
-    /// Nobody does anything for so long that all who are left are idle.
+    /// Time passes, until every connection that is left is idle.
     fn doze(&mut self) {
         let state = &mut *self.state.borrow_mut();
         if state.luck.one_in(2) {

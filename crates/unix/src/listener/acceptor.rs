@@ -78,7 +78,7 @@ impl Acceptor {
             let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
             let (lane, end) = socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
             let way = Way::Dealt { address: address.clone(), lane: lane.try_clone()? };
-            // What is in a lane was accepted, so it is nobody else's.
+            // What is in a lane was accepted, so it is ours.
             dealt.push((end, Acceptor { way, ..Acceptor::own(None) }));
             lanes.push(lane);
         }

@@ -9,9 +9,9 @@ use crate::subject::{Options, Subject};
 use crate::talk::Talk;
 use drywire_core::{Connection, Limits, Protocol, Reason};
 use drywire_server::{Address, Id};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 /// What was heard, in words and in order.
@@ -351,4 +351,31 @@ pub fn fault_57_drain_report_names_who_was_cut<S: Subject>() {
         assert_eq!((cut.sent, cut.unsent), (counters.sent, counters.unsent));
         read_reset(&mut deaf_peer);
     });
+}
+
+/// No poller was asked since it came.
+pub fn fault_57_connection_that_comes_while_a_callback_shuts_down_is_answered<S: Subject>() {
+    let (address, late) = (Arc::new(OnceLock::new()), Arc::new(Mutex::new(None)));
+    let (to, came) = (address.clone(), late.clone());
+    let (mut stage, _) = serve::<S>(Options::default(), move |hands, heard| {
+        if matches!(heard, Heard::Event(_, event) if *event == "stop") {
+            let mut peer = TcpStream::connect(to.get().expect("told before")).expect("the server listens");
+            peer.write_all(b"owe 5\n").expect("its buffer is empty");
+            *came.lock().expect("no test panics with it") = Some(peer);
+            hands.shutdown();
+        }
+    });
+    address.set(stage.tcp()).expect("told once");
+    let (_, mut peer) = stage.known_peer();
+    send(&mut peer, b"stop\n");
+    assert_eq!(read_end(&mut peer), b"");
+    drop(peer);
+    let mut late = late.lock().expect("no callback panicked with it").take().expect("it came before the end");
+    late.set_read_timeout(Some(S::PATIENCE)).expect("a socket");
+    let mut answer = Vec::new();
+    late.read_to_end(&mut answer).expect("the end, and no reset");
+    // Where TLS is spoken these are no words, and the answer is an alert.
+    assert!(!answer.is_empty(), "it was not read");
+    drop(late);
+    stage.join();
 }

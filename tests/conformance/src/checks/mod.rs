@@ -147,6 +147,7 @@ macro_rules! every_check {
             callbacks::w4_written_out_comes_when_the_last_owed_byte_is_taken needs Callbacks, Shared;
             callbacks::w4_connection_of_ours_that_never_stood_is_a_notice needs Callbacks, Shared;
             callbacks::fault_57_drain_report_names_who_was_cut needs Callbacks, Shared;
+            callbacks::fault_57_connection_that_comes_while_a_callback_shuts_down_is_answered needs Callbacks, Shared;
             admission::fault_24_peers_are_served_beside_a_flood_of_connections needs Admission, Alone;
             admission::fault_25_peer_beyond_the_cap_hears_why_and_the_next_is_let_in_when_one_has_gone needs Admission, Shared;
             admission::fault_26_address_that_has_its_share_leaves_the_others_theirs needs Admission, Shared;

@@ -110,7 +110,7 @@ fn fault_57_lane_of_a_worker_that_stops_keeps_what_is_in_it_and_takes_no_more() 
     assert_eq!(all[0].acceptor.close_queue(), Queue::Ours);
     assert_eq!(all[2].acceptor.close_queue(), Queue::Ours);
     peers.push(TcpStream::connect(to).unwrap());
-    assert_eq!(drain(&mut all), [1, 0, 0], "nobody else takes it any more");
+    assert_eq!(drain(&mut all), [1, 0, 0], "it falls to the worker that deals");
 }
 
 #[test]
@@ -180,7 +180,7 @@ fn mode_of_a_unix_socket_is_there_from_the_start_and_the_file_goes_with_it() {
 fn w5_accepted_sockets_have_keep_alive_and_no_delay_as_configured() {
     for (keep_alive, no_delay) in [(Some(Duration::from_secs(77)), true), (None, false)] {
         let config = Config::new().no_delay(no_delay).keep_alive(keep_alive);
-        let listener = std::net::TcpListener::bind(any_port()).unwrap();
+        let listener = TcpListener::bind(any_port()).unwrap();
         let mut listener = Listener::from(listener).with(&SocketOptions::of(&config));
         let _peer = TcpStream::connect(address(&listener)).unwrap();
         let deadline = Instant::now() + Duration::from_secs(20);
