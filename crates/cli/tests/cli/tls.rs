@@ -1,6 +1,6 @@
 //! `drywire serve` over TLS, and peers that have it from others (W8; FAULTS 74, 75, 80).
 
-use crate::support::{Program, Server, bounded, drywire, installed, noise, read_to_end};
+use crate::support::{Program, Server, bounded, drywire, installed, noise, read_to_end, until};
 use drywire_core::layer::{Layer, Sink};
 use drywire_tls::{Client, Identity, RootCertStore};
 use rustix::process::Signal;
@@ -178,6 +178,35 @@ fn w8_hang_up_reads_the_certificate_again_and_a_bad_one_changes_nothing() {
     server.program.signal(Signal::HUP);
     server.program.stderr.wait_for("the certificate was read again");
     assert!(is_shown(&server, &next) && !is_shown(&server, &before));
+}
+
+/// To open a FIFO without a writer waits for ever, and a device may have no end.
+#[test]
+fn w8_hang_up_does_not_wait_for_what_is_no_regular_file() {
+    let place = Place::new();
+    let mut server = place.serve("line-echo", "mio");
+    let replaced: [fn(&Path); 3] = [
+        |path| rustix::fs::mkfifoat(rustix::fs::CWD, path, rustix::fs::Mode::RUSR).unwrap(),
+        |path| std::os::unix::fs::symlink("/dev/zero", path).unwrap(),
+        |path| std::fs::create_dir(path).unwrap(),
+    ];
+    for (n, replace) in replaced.into_iter().enumerate() {
+        std::fs::rename(place.path("key.pem"), place.path(&format!("key.{n}"))).unwrap();
+        replace(&place.path("key.pem"));
+        server.program.signal(Signal::HUP);
+        let why = "the certificate stays as it was: cannot read";
+        until("it says why", || (server.program.stderr.text().matches(why).count() == n + 1).then_some(()));
+        assert!(
+            server.program.stderr.text().ends_with("it is not a regular file; check the path, and who may read it\n")
+        );
+        std::fs::rename(place.path("key.pem"), place.path(&format!("other.{n}"))).unwrap();
+        std::fs::rename(place.path(&format!("key.{n}")), place.path("key.pem")).unwrap();
+        assert!(is_shown(&server, &place));
+    }
+    server.program.signal(Signal::HUP);
+    server.program.stderr.wait_for("the certificate was read again");
+    server.program.signal(Signal::TERM);
+    server.program.exits_with(0);
 }
 
 #[test]

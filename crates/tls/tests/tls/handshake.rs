@@ -138,6 +138,12 @@ fn w8_certificates_that_cannot_be_used_are_said_in_words() {
     assert!(matches!(error, TlsError::NoKey { .. }) && error.to_string().contains("BEGIN PRIVATE KEY"));
     let error = Identity::from_pem_files("/nowhere/cert.pem", "/nowhere/key.pem").unwrap_err();
     assert!(error.to_string().contains("/nowhere/cert.pem: No such file"), "{error}");
+    let long = tempfile::NamedTempFile::new().unwrap();
+    long.as_file().set_len((1 << 20) + 1).unwrap();
+    for (path, why) in [(long.path(), "longer than 1 MiB"), ("/dev/zero".as_ref(), "not a regular file")] {
+        let error = Identity::from_pem_files(path, path).unwrap_err();
+        assert!(matches!(error, TlsError::File { .. }) && error.to_string().contains(why), "{error}");
+    }
     let client = Client::new(Authority::new().roots()).unwrap();
     assert!(matches!(client.connect("no name"), Err(TlsError::Name(name)) if name == "no name"));
 }
