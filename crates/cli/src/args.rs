@@ -76,7 +76,11 @@ impl Demo {
 ///
 /// SIGINT (Ctrl-C) and SIGTERM stop it: nobody new is let in, connections get what
 /// they are owed until the drain timeout, and what is open then is cut. Each that
-/// did not finish is named on standard error. A second signal cuts at once.
+/// did not finish is named on standard error. Another signal, 1 s after the first or
+/// later, ends it at once.
+///
+/// SIGHUP reads the certificate and its key again, and nothing else. When the terminal that
+/// it was started from is gone, it stops as for SIGTERM; an ignored one (nohup) stays ignored.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Serve {
     /// What to speak
@@ -116,7 +120,7 @@ pub(crate) struct Serve {
     /// Close a connection on which nothing moves for this long: 30s, 5min, …, or none
     #[arg(long, value_name = "DURATION", value_parser = idle_ms)]
     pub(crate) idle_timeout: Option<u32>,
-    /// When stopped, wait this long for connections that are owed something: 0, 30s, …, or none for no end [default: 10s]
+    /// When stopped, wait this long for connections that are owed something: 0, 30s, …, or none for no end [default: 8s]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub(crate) drain_timeout: Option<Duration>,
     /// Record every connection into this directory, a file each: what its peer sent, and all that came of it

@@ -61,7 +61,7 @@ where
         _ => tokio::runtime::Builder::new_multi_thread(),
     };
     let runtime = runtime.worker_threads(config.workers.max(1)).enable_all().build()?;
-    runtime.block_on(async {
+    let applications = runtime.block_on(async {
         let mut server = drywire_driver_tokio::Server::bind(config)?;
         let (addresses, workers) = (server.addresses(), server.workers());
         crew.start(server.worker(0), &addresses, workers)?;
@@ -72,7 +72,10 @@ where
             applications.push(task.await.unwrap_or_else(|ended| resume_unwind(ended.into_panic()))?);
         }
         Ok(applications)
-    })
+    });
+    // A thread that waits for a file or a name does not hold the end up.
+    runtime.shutdown_background();
+    applications
 }
 
 /// A thread for each worker but the first; async-io itself polls on one of them.

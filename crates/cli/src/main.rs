@@ -2,18 +2,20 @@
 //!
 //! Here: from arguments to an exit status. What can be typed is in `args`, what
 //! it does in `demo`, `serve`, `check`, `connect`, `hub`, `record` and `sim`; which driver runs it in
-//! `run`, and with several workers in `crew`.
+//! `run`, and with several workers in `crew`; signals are heard in `signals`, and obeyed in `control`.
 //!
 //! Standard output is for data alone: the bound address, the bytes received.
-//! Everything said to a person goes to standard error.
+//! Everything said to a person goes to standard error, through `log`.
 
 mod args;
 mod budget;
 mod check;
 mod connect;
+mod control;
 mod crew;
 mod demo;
 mod hub;
+mod log;
 mod record;
 mod relay;
 mod run;
@@ -25,6 +27,7 @@ use args::{Args, Command, Protocol};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser};
 use drywire_core::escape::printable;
+use log::{LogLine, say, say_last};
 use std::error::Error;
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
@@ -35,6 +38,14 @@ use tracing_subscriber::filter::LevelFilter;
 
 fn main() -> ExitCode {
     let args = Args::try_parse().unwrap_or_else(|error| wrong_arguments(error));
+    let _last_words = match log::start() {
+        Ok(last_words) => last_words,
+        Err(error) => {
+            let why = format!("drywire: no thread for standard error: {error}; allow more of them (ulimit -u)\n");
+            let _ = io::stderr().write_all(why.as_bytes());
+            return ExitCode::FAILURE;
+        }
+    };
     // What simulated servers warn of is what is being done to them.
     let quiet = matches!(args.command, Command::Sim(_)).then_some(LevelFilter::OFF);
     start_logging(args.log.or(quiet));
@@ -62,7 +73,7 @@ fn main() -> ExitCode {
     match result {
         Ok(code) => code,
         Err(error) => {
-            say(format_args!("{error}"));
+            say_last(format_args!("{error}"));
             ExitCode::FAILURE
         }
     }
@@ -70,12 +81,6 @@ fn main() -> ExitCode {
 
 fn done((): ()) -> ExitCode {
     ExitCode::SUCCESS
-}
-
-/// Tells a person. Whether anybody listens does not matter.
-fn say(what: fmt::Arguments<'_>) {
-    // One write, so that the line stays in one piece beside those of others.
-    let _ = io::stderr().lock().write_all(format!("drywire: {}\n", lines(what)).as_bytes());
 }
 
 /// Fit for a terminal, whoever chose a part of the text. Its lines stay: what is quoted in them
@@ -102,7 +107,7 @@ fn start_logging(level: Option<LevelFilter>) {
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(io::stderr)
+        .with_writer(|| LogLine)
         .with_ansi(io::stderr().is_terminal() && !no_color)
         // It would say so on standard error, which is what just failed, and panic.
         .log_internal_errors(false)

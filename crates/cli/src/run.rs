@@ -30,11 +30,17 @@ where
             service.start(&mut driver)?;
             Ok(driver.run(service)?)
         }
-        Driver::Tokio => tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
-            let mut driver = drywire_driver_tokio::Driver::new(config)?;
-            service.start(&mut driver)?;
-            Ok(driver.run(service).await?)
-        }),
+        Driver::Tokio => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let result = runtime.block_on(async {
+                let mut driver = drywire_driver_tokio::Driver::new(config)?;
+                service.start(&mut driver)?;
+                Ok(driver.run(service).await?)
+            });
+            // A thread that waits for a file or a name does not hold the end up.
+            runtime.shutdown_background();
+            result
+        }
         Driver::Smol => async_io::block_on(async {
             let mut driver = drywire_driver_smol::Driver::new(config)?;
             service.start(&mut driver)?;

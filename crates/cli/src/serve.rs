@@ -3,7 +3,9 @@
 use crate::args::{Protocol, Serve};
 use crate::budget::{self, TooSmall};
 use crate::check::{self, FileError};
+use crate::control::{Control, Reload, connections};
 use crate::crew::{self, Crew};
+use crate::log::say_last;
 use crate::record::{Recorder, Recording, ShelfError};
 use crate::{path_in_words, say, signals};
 use drywire_core::layer::Layer;
@@ -11,21 +13,23 @@ use drywire_core::record::Record;
 use drywire_core::{Connection, Limits};
 use drywire_driver_mio::StartError;
 use drywire_protocols::{ByteEcho, Dialog, HubEcho, LineEcho};
-use drywire_server::{
-    Address, Application, Config, DrainReport, Id, Interest, Net, Notice, Secrets, SourceEvent, Worker, Workers,
-};
+use drywire_server::{Address, Application, Config, DrainReport, Id, Net, Notice, Secrets, Worker, Workers};
 use drywire_tls::{Identity, Server as TlsServer, TlsError};
 use std::fmt;
 use std::fs::DirEntry;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::sync::{Arc, OnceLock};
+use std::thread;
 use std::time::Duration;
 use thiserror::Error;
 
 const DEFAULT_ADDRESS: ([u8; 4], u16) = ([127, 0, 0, 1], 2525);
+
+/// How long standard output may take to take the addresses, before serving begins without.
+const PRINT_PATIENCE: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Error)]
 pub(crate) enum ServeError {
@@ -110,14 +114,11 @@ where
     M: Fn() -> L + Clone + Send + 'static,
 {
     let recorder = Recorder::new(args, config.root.as_deref())?;
-    let all = Arc::new(All { drain_timeout: config.drain_timeout, reload, ..All::default() });
-    let mut site = Site { protocol, layer, limits: limits::<P>(args), recorder, all, try_it };
+    let (drain_timeout, limits, all) = (config.drain_timeout, limits::<P>(args), Arc::default());
+    let mut site = Site { protocol, layer, limits, recorder, drain_timeout, reload, all, try_it };
     let result = crew::run(args.driver, config, &mut site);
     site.finish(result)
 }
-
-/// Reads the certificate again, and shows it from then on.
-type Reload = Box<dyn Fn() -> Result<(), TlsError> + Send + Sync>;
 
 /// What is spoken below the protocol, if anything is, and how it is renewed.
 fn tls(args: &Serve, config: &Config) -> Result<Option<(TlsServer, Option<Reload>)>, ServeError> {
@@ -214,6 +215,8 @@ struct Site<'a, F, M, C> {
     layer: M,
     limits: Limits,
     recorder: Recorder,
+    drain_timeout: Duration,
+    reload: Option<Reload>,
     all: Arc<All<C>>,
     try_it: TryIt<'a>,
 }
@@ -233,63 +236,21 @@ enum With {
 
 /// What its workers share.
 struct All<C> {
-    drain_timeout: Duration,
     workers: OnceLock<Workers<C>>,
-    is_stopping: AtomicBool,
     /// There is nothing left to listen on: why.
     failed: OnceLock<String>,
-    reload: Option<Reload>,
-    /// The descriptor that says SIGHUP.
-    hang_up: OnceLock<Id>,
 }
 
 impl<C> Default for All<C> {
     fn default() -> All<C> {
-        All {
-            drain_timeout: Duration::ZERO,
-            workers: OnceLock::new(),
-            is_stopping: AtomicBool::new(false),
-            failed: OnceLock::new(),
-            reload: None,
-            hang_up: OnceLock::new(),
-        }
+        All { workers: OnceLock::new(), failed: OnceLock::new() }
     }
 }
 
 impl<C> All<C> {
-    fn workers(&self) -> &Workers<C> {
-        self.workers.get().expect("it has started")
-    }
-
-    /// The first signal drains what is `open`, the second ends the drain (FAULTS 57).
-    fn on_signals(&self, signals: usize, open: usize) {
-        let first = !self.is_stopping.swap(true, Ordering::Relaxed);
-        if signals > 1 || !first {
-            return self.workers().abort();
-        }
-        if open > 0 && !self.drain_timeout.is_zero() {
-            let within = match self.drain_timeout {
-                Duration::MAX => String::new(),
-                timeout => format!(" within {}", humantime::format_duration(timeout)),
-            };
-            say(format_args!("stopping; {} may finish{within}, a second signal stops now", connections(open)));
-        }
-        self.workers().shutdown();
-    }
-
-    /// Bad news leaves everything as it was.
-    fn on_hang_up(&self) {
-        match self.reload.as_ref().map(|reload| reload()) {
-            Some(Ok(())) => say(format_args!("the certificate was read again")),
-            Some(Err(error)) => say(format_args!("the certificate stays as it was: {error}")),
-            None => {}
-        }
-    }
-
     fn on_failed(&self, error: &io::Error) {
-        self.is_stopping.store(true, Ordering::Relaxed);
         let _ = self.failed.set(error.to_string());
-        self.workers().shutdown();
+        self.workers.get().expect("it has started").shutdown();
     }
 }
 
@@ -311,11 +272,9 @@ where
         workers: Workers<P::Command>,
     ) -> Result<(), ServeError> {
         // Before the addresses are printed: whoever reads them may send a signal next.
-        first.register(signals::catch()?, Interest::READABLE, None)?;
-        if self.all.reload.is_some() {
-            let hang_up = first.register(signals::catch_hang_up()?, Interest::READABLE, None)?;
-            let _ = self.all.hang_up.set(hang_up);
-        }
+        let (commons, reload) = (first.commons().clone(), self.reload.take());
+        let control = Control::new(workers.clone(), commons, self.drain_timeout, reload)?;
+        signals::hear(move |request| control.on(request))?;
         let _ = self.all.workers.set(workers);
         print_addresses(addresses).map_err(ServeError::Output)?;
         match addresses.first() {
@@ -348,17 +307,18 @@ where
 impl<F, M, C> Site<'_, F, M, C> {
     /// The workers have gone, and all connections with them.
     fn finish(self, result: Result<Vec<Server<F, M, C>>, ServeError>) -> Result<(), ServeError> {
-        // Each worker holds an end of the recorder, which waits for all of them.
-        let drained: Result<Vec<DrainReport>, ServeError> =
-            result.map(|workers| workers.into_iter().filter_map(|worker| worker.drained).collect());
-        self.recorder.finish();
-        let all = drained?.into_iter().reduce(|mut all, one| {
-            all.absorb(one);
-            all
+        let drained = result.map(|workers| {
+            workers.into_iter().filter_map(|worker| worker.drained).reduce(|mut all, one| {
+                all.absorb(one);
+                all
+            })
         });
-        if let Some(report) = &all {
+        if let Ok(Some(report)) = &drained {
             print_cut(report);
         }
+        // Behind the report, which waits for no disk; each worker, gone by now, held an end of it.
+        self.recorder.finish();
+        drained?;
         match self.all.failed.get() {
             Some(error) => Err(ServeError::Listener(error.clone())),
             None => Ok(()),
@@ -394,14 +354,6 @@ where
         self.drained = worker.drain_report().cloned();
     }
 
-    fn source(&mut self, worker: &mut Worker<P, L, N>, id: Id, _: SourceEvent) {
-        match worker.source(id).map_or(0, signals::take) {
-            0 => {}
-            _ if self.all.hang_up.get() == Some(&id) => self.all.on_hang_up(),
-            signals => self.all.on_signals(signals, worker.commons().connections()),
-        }
-    }
-
     fn notice(&mut self, _: &mut Worker<P, L, N>, notice: Notice<'_>) {
         if let Notice::ListenerFailed { error, .. } = notice {
             self.all.on_failed(error);
@@ -412,28 +364,37 @@ where
 /// Names who did not finish (FAULTS 57): everybody else has been sent all that is theirs.
 fn print_cut(report: &DrainReport) {
     for cut in &report.cut {
-        say(format_args!("not finished: {cut}"));
+        say_last(format_args!("not finished: {cut}"));
     }
     if report.unnamed > 0 {
-        say(format_args!("not finished: {} more", connections(usize::try_from(report.unnamed).unwrap_or(usize::MAX))));
+        say_last(format_args!(
+            "not finished: {} more",
+            connections(usize::try_from(report.unnamed).unwrap_or(usize::MAX))
+        ));
     }
     match usize::try_from(report.cut_in_all()).unwrap_or(usize::MAX) {
         0 => {}
-        unfinished => say(format_args!("stopped; {} did not finish", connections(unfinished))),
+        unfinished => say_last(format_args!("stopped; {} did not finish", connections(unfinished))),
     }
 }
 
-fn connections(n: usize) -> String {
-    format!("{n} connection{}", if n == 1 { "" } else { "s" })
-}
-
-/// The only lines on standard output. Whoever closed that does not want to know.
+/// The only lines on standard output. Whoever closed that does not want to know. A pipe that is full does not keep
+/// the server from serving: a thread of its own waits for it.
 fn print_addresses(addresses: &[Address]) -> io::Result<()> {
     let lines: String = addresses.iter().map(|address| format!("{address}\n")).collect();
-    let mut out = io::stdout().lock();
-    match out.write_all(lines.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        result => result,
+    let (tell, printed) = sync_channel(1);
+    let print = move || {
+        let mut out = io::stdout().lock();
+        let _ = tell.send(out.write_all(lines.as_bytes()).and_then(|()| out.flush()));
+    };
+    thread::Builder::new().name("addresses".into()).spawn(print)?;
+    match printed.recv_timeout(PRINT_PATIENCE) {
+        Ok(Err(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Ok(result) => result,
+        Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+            say(format_args!("serving, though standard output does not take the addresses"));
+            Ok(())
+        }
     }
 }
 

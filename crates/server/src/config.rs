@@ -75,7 +75,8 @@ pub struct Config {
     pub tick: Option<Duration>,
     /// How long a connection of ours may take to stand, finding its address included.
     pub connect_timeout: Duration,
-    /// How long a shutdown waits for connections that owe something.
+    /// How long a shutdown waits for connections that owe something; default: 8 s. Container runtimes
+    /// kill a process 10 s after they have asked for its end.
     pub drain_timeout: Duration,
     /// Commands that may wait for one connection, sent through handles.
     pub commands_per_connection: u32,
@@ -115,7 +116,7 @@ impl Default for Config {
             memory_bytes: 1 << 30,
             tick: None,
             connect_timeout: Duration::from_secs(10),
-            drain_timeout: Duration::from_secs(10),
+            drain_timeout: Duration::from_secs(8),
             commands_per_connection: 64,
             command_bytes_per_connection: 1 << 20,
             commands: 16 * 1024,

@@ -75,9 +75,10 @@ pub(crate) fn run(args: &Demo) -> Result<ExitCode, DemoError> {
     });
     let news = inbox.recv().expect("whoever watches signals never drops the sender");
     site.take_down();
+    // Before anything is drawn: a terminal that is paused takes nothing.
+    is_over.store(true, Ordering::Relaxed);
     let _ = bars.clear();
     bars.set_draw_target(ProgressDrawTarget::hidden());
-    is_over.store(true, Ordering::Relaxed);
     let (rows, verdict) = match news {
         News::Signal(number) => return Ok(ExitCode::from(SIGNALLED + number)),
         News::Done(done) => done.unwrap_or_else(|panic| resume_unwind(panic))?,

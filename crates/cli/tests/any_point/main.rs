@@ -45,10 +45,12 @@ struct Point {
 impl Point {
     fn number(n: usize) -> Point {
         let mut random = Random(n as u64);
-        let (drain_timeout, second_after) = match random.below(5) {
-            0 => ("0", None),
-            1 => (["5ms", "30ms"][random.below(2)], None),
-            2 => ("none", Some(Duration::from_micros(random.below(30_000) as u64))),
+        let (drain_timeout, second_after) = match random.below(15) {
+            0..3 => ("0", None),
+            3..7 => (["5ms", "30ms"][random.below(2)], None),
+            // The same wish once more, or an urgent one.
+            7 => ("20s", Some(Duration::from_micros(random.below(30_000) as u64))),
+            8 => ("none", Some(Duration::from_millis(1100 + random.below(30) as u64))),
             _ => ("20s", None),
         };
         Point {

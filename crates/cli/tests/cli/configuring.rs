@@ -156,7 +156,7 @@ fn w6_one_signal_drains_every_worker(driver: &str) {
     }
     drop(peers);
     let says = server.program.exits_with(0);
-    assert!(says.contains("stopping; 24 connections may finish within 10s"), "{says}");
+    assert!(says.contains("stopping; 24 connections may finish within 8s"), "{says}");
     assert!(!says.contains("did not finish"), "{says}");
 }
 
@@ -174,6 +174,8 @@ fn w6_second_signal_cuts_on_every_worker(driver: &str) {
     }
     server.program.signal(Signal::TERM);
     server.program.stderr.wait_for("12 connections may finish");
+    // What comes sooner is the same wish.
+    std::thread::sleep(Duration::from_millis(1100));
     server.program.signal(Signal::TERM);
     let says = server.program.exits_with(0);
     assert!(says.contains("stopped; 12 connections did not finish"), "{says}");

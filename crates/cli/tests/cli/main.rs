@@ -12,6 +12,7 @@ mod replaying;
 mod restarting;
 mod secrets;
 mod serving;
+mod signals;
 mod simulating;
 mod stopping;
 mod support;

@@ -15,12 +15,16 @@ crate::support::on_every_driver!(
     nobody_new_is_let_in_while_draining,
     fault_57_deadline_cuts_and_names_who_was_cut,
     second_signal_does_not_wait,
+    signals_within_a_second_are_one,
     drain_timeout_of_0_cuts_at_once,
     idle_server_stops_at_once_and_says_nothing,
     silent_peer_that_ends_when_we_do_holds_nothing_up,
     connections_that_wait_to_be_accepted_are_answered,
     silent_peer_that_never_spoke_is_not_named,
 );
+
+/// From one signal to the next that counts, as the program hears them.
+const A_SECOND: Duration = Duration::from_millis(1100);
 
 /// More than the sockets' buffers of both sides take.
 const FILE_BYTES: usize = 24 << 20;
@@ -60,7 +64,7 @@ fn fault_57_sigterm_lets_a_slow_reader_have_all_of_it(driver: &str) {
     let mut server = start(driver, &root, "none");
     let mut peer = slow_reader(&server);
     server.program.signal(Signal::TERM);
-    server.program.stderr.wait_for("1 connection may finish, a second signal stops now");
+    server.program.stderr.wait_for("1 connection may finish, a second signal, in 1s or later, stops now");
     let mut got = Vec::new();
     let mut block = vec![0; 1 << 20];
     loop {
@@ -113,18 +117,33 @@ fn fault_57_deadline_cuts_and_names_who_was_cut(driver: &str) {
 }
 
 fn second_signal_does_not_wait(driver: &str) {
-    for second in [Signal::TERM, Signal::INT] {
-        let (root, _) = root_with_a_big_file();
-        let mut server = start(driver, &root, "none");
-        let peer = slow_reader(&server);
-        server.program.signal(Signal::INT);
-        server.program.stderr.wait_for("stopping");
-        assert!(server.program.is_running());
-        server.program.signal(second);
-        let stderr = server.program.exits_with(0);
-        assert!(stderr.ends_with("drywire: stopped; 1 connection did not finish\n"), "{stderr}");
-        drop(peer);
+    let (root, _) = root_with_a_big_file();
+    let mut server = start(driver, &root, "none");
+    let peer = slow_reader(&server);
+    server.program.signal(Signal::INT);
+    server.program.stderr.wait_for("stopping");
+    thread::sleep(A_SECOND);
+    assert!(server.program.is_running());
+    server.program.signal(Signal::TERM);
+    let stderr = server.program.exits_with(0);
+    assert!(stderr.ends_with("drywire: stopped; 1 connection did not finish\n"), "{stderr}");
+    drop(peer);
+}
+
+/// As `timeout` sends them, or a terminal and a wrapper that passes on what it gets.
+fn signals_within_a_second_are_one(driver: &str) {
+    let (root, contents) = root_with_a_big_file();
+    let mut server = start(driver, &root, "none");
+    let peer = slow_reader(&server);
+    for signal in [Signal::TERM, Signal::TERM, Signal::INT] {
+        server.program.signal(signal);
     }
+    server.program.stderr.wait_for("stopping");
+    server.program.signal(Signal::TERM);
+    assert_same(&read_to_end(&peer), &contents);
+    drop(peer);
+    let stderr = server.program.exits_with(0);
+    assert!(!stderr.contains("did not finish") && stderr.matches("stopping").count() == 1, "{stderr}");
 }
 
 fn drain_timeout_of_0_cuts_at_once(driver: &str) {

@@ -48,7 +48,7 @@ fn help_names_every_default_and_exits_with_0() {
     assert_eq!(program.exits_with(0), "");
     help.wait_for_end();
     let help = help.text();
-    for default in ["[default: 127.0.0.1:2525]", "[default: 10s]", "[default: the current directory]"] {
+    for default in ["[default: 127.0.0.1:2525]", "[default: 8s]", "[default: the current directory]"] {
         assert!(help.contains(default), "{default} is missing: {help}");
     }
 }
