@@ -265,7 +265,8 @@ fn first_words_and_long_names_wait_for_memory_like_any_output() {
     let asked = (0..4).find_map(|_| match live.poll() {
         Action::OpenFile(request) => Some(request.name().len()),
         Action::EnableRead | Action::DisableRead | Action::Wait(_) => None,
-        other @ (Action::Write(_)
+        other @ (Action::Again
+        | Action::Write(_)
         | Action::StreamFile(_)
         | Action::ReadFile(_)
         | Action::CloseFile(_)

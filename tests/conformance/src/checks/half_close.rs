@@ -57,16 +57,14 @@ pub fn fault_75_peer_that_ends_without_a_goodbye_gets_all_that_it_is_owed<S: Sub
     drop(peer);
     let report = stage.report(number);
     assert_eq!(report.counters.unsent, 0);
-    match report.reason {
-        Reason::Layer(error) if S::IS_TLS => {
-            assert_eq!(error.reason, drywire_tls::CUT);
-            assert_same(&got, &owed);
-        }
-        // Without TLS it is an end like any other.
-        reason => {
-            assert_eq!((reason, S::IS_TLS), (Reason::Finished, false));
-            assert_same(&got, &[&owed, REST].concat());
-        }
+    if S::IS_TLS {
+        let Reason::Layer(error) = report.reason else { panic!("{:?}", report.reason) };
+        assert_eq!(error.reason, drywire_tls::CUT);
+        assert_same(&got, &owed);
+    } else {
+        // It is an end like any other.
+        assert_eq!(report.reason, Reason::Finished);
+        assert_same(&got, &[&owed, REST].concat());
     }
 }
 
