@@ -81,7 +81,7 @@ fn files_that_are_no_whole_recordings_are_told_apart() {
         ("cut", whole[..whole.len() - 3].to_vec(), 3, "the end is missing"),
         ("magic", whole[..5].to_vec(), 3, "the end is missing"),
         ("other", b"#!/bin/sh\necho hello\n".to_vec(), 1, "not a recording"),
-        ("newer", newer, 1, "a recording of version 3, which this drywire cannot read"),
+        ("newer", newer, 1, "a recording of version 4, which this drywire cannot read"),
         ("ring", ring.after(1).ends().file(), 1, "can be traced, not replayed"),
         ("mixed", mixed, 3, "damaged: more than one byte"),
         ("unknown", of_an_unknown_protocol(), 1, r"no protocol "),
@@ -100,7 +100,7 @@ fn files_that_are_no_whole_recordings_are_told_apart() {
 fn newer_header(whole: &[u8]) -> Vec<u8> {
     let mut rest = whole[8..].to_vec();
     let len = usize::from(u16::from_le_bytes([rest[2], rest[3]]));
-    rest[12] = 3;
+    rest[12] = 4;
     let check = crc(&rest[12..12 + len]).to_le_bytes();
     rest[4..8].copy_from_slice(&check);
     let check = crc(&rest[..8]).to_le_bytes();

@@ -121,7 +121,7 @@ fn w4_started_is_first_and_stopped_last_and_each_comes_once() {
     }
     worker.finish(&mut diary);
     worker.end(&mut diary);
-    let began = "ShutdownBegan { open: 1, timeout: 10s }";
+    let began = "ShutdownBegan { open: 1, timeout: 8s }";
     assert_eq!(diary.told, ["started", "event x", began, "closed: Aborted", "stopped"]);
 }
 
@@ -339,7 +339,7 @@ fn fault_59_panic_in_a_callback_about_no_connection_ends_that_call_alone() {
             worker.finish_round(0, &mut diary);
         }
         assert_eq!(worker.panics(), 1, "{panics}");
-        let began = "ShutdownBegan { open: 1, timeout: 10s }";
+        let began = "ShutdownBegan { open: 1, timeout: 8s }";
         assert_eq!(diary.told, ["started", "tick", "timer beat", began, "closed: Aborted", "stopped"], "{panics}");
     }
 }
