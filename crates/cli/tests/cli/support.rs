@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, Once};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -78,10 +78,20 @@ pub(crate) struct Program {
     pub(crate) stderr: Collected,
 }
 
+/// A program inherits a hang-up that is ignored, as it is where tests are run by nohup(1), and keeps
+/// ignoring it; one that is caught it does not inherit.
+fn hear_hang_ups() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        signal_hook::flag::register(signal_hook::consts::SIGHUP, Arc::default()).expect("a signal that can be caught");
+    });
+}
+
 impl Program {
     /// Collects standard error, if that is a pipe; the rest is the test's.
     #[track_caller]
     pub(crate) fn start(command: &mut Command) -> Program {
+        hear_hang_ups();
         let mut child = command.spawn().expect("the program is built");
         let stderr = match child.stderr.take() {
             Some(stderr) => Collected::new(stderr),
