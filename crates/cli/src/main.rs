@@ -83,7 +83,7 @@ fn done((): ()) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Fit for a terminal, whoever chose a part of the text. Its lines stay: what is quoted in them
+/// Fit for a terminal, even where a peer chose a part of the text. Its lines stay: what is quoted in them
 /// was made one line where it was quoted.
 fn lines(text: impl fmt::Display) -> String {
     text.to_string().split('\n').map(printable).collect::<Vec<_>>().join("\n")

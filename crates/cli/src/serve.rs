@@ -160,6 +160,8 @@ fn settings(args: &Serve) -> Result<Config, ServeError> {
         config.workers = workers.into();
     }
     if args.tls_cert.is_some() {
+        // Replaced, but no less a secret.
+        config.tls.key.iter().for_each(|key| config.secrets.add(key));
         (config.tls.cert, config.tls.key) = (args.tls_cert.clone(), args.tls_key.clone());
     }
     if let Some(timeout) = args.drain_timeout {

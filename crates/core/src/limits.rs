@@ -156,7 +156,7 @@ impl fmt::Display for Limit {
             Limit::Opens => write!(f, "more than one file asked for at a time"),
             Limit::Idle(ms) => write!(f, "nothing moved for {ms} ms"),
             Limit::FirstByte(ms) => write!(f, "nothing said for {ms} ms"),
-            Limit::Handshake(ms) => write!(f, "nothing said for {ms} ms: the handshake did not complete"),
+            Limit::Handshake(ms) => write!(f, "the handshake did not complete within {ms} ms"),
             Limit::Message(ms) => write!(f, "message not whole within {ms} ms"),
             Limit::Rate(n) => write!(f, "message slower than {n} bytes per second"),
         }

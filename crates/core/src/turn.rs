@@ -133,6 +133,12 @@ impl Budget {
         Budget { messages, ..self }
     }
 
+    /// For [`Live::consume_at_most`], where handing over commands comes before [`turn()`].
+    #[must_use]
+    pub const fn messages_left(self) -> u32 {
+        self.messages
+    }
+
     /// Whether more than an eighth of `whole` is gone, in bytes or in messages.
     #[must_use]
     pub const fn is_much_of(self, whole: Budget) -> bool {

@@ -1,5 +1,5 @@
 //! The reserve: memory for one connection at a time, so that there is always one that can
-//! finish. Who waits for it, in which order, and whether it is of use.
+//! finish. Which workers wait for it, in which order, and whether it is of use.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};

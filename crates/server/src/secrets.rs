@@ -24,8 +24,8 @@ const HOLD: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY
 ///
 /// Clones share what they have seen; each has paths of its own.
 ///
-/// Bound: [`Secrets::HELD`] files that were seen, each held by a descriptor, so that no other
-/// file can be given its inode. Of more the oldest is forgotten.
+/// Bound: what the paths name now, and [`Secrets::HELD`] files that they named before, each held by a
+/// descriptor, so that no other file can be given its inode. Of more of these the oldest is forgotten.
 #[derive(Clone, Debug, Default)]
 pub struct Secrets {
     paths: Vec<PathBuf>,
@@ -36,12 +36,14 @@ pub struct Secrets {
 #[derive(Clone, Debug)]
 struct Seen {
     stat: Stat,
-    /// `None` when it could not be opened: then it counts until the next look only.
+    /// `None` when it could not be opened: then it counts while a path names it.
     held: Option<Arc<OwnedFd>>,
+    /// A path named it at the last look.
+    is_named: bool,
 }
 
 impl Secrets {
-    /// Files that are remembered at most.
+    /// Files that are remembered at most of those that no path names any more.
     pub const HELD: usize = 64;
 
     /// Adds a file, or a directory. What it names may be missing yet.
@@ -69,14 +71,25 @@ impl Secrets {
     ///
     /// Costs a stat(2) for each path, and two more calls for what was not seen before.
     pub fn look(&self) {
-        self.seen().retain(|seen| seen.held.is_some());
+        let mut seen = self.seen();
+        seen.iter_mut().for_each(|seen| seen.is_named = false);
         for path in &self.paths {
             // What is not there, or may not be looked at, can be compared with nothing.
             let Ok(now) = retry_on_intr(|| stat(path)) else { continue };
-            if !self.seen().iter().any(|seen| is_same(&seen.stat, &now)) {
-                self.remember(hold(path).unwrap_or(Seen { stat: now, held: None }));
+            match seen.iter_mut().find(|seen| is_same(&seen.stat, &now)) {
+                Some(seen) => seen.is_named = true,
+                None => seen.push(hold(path).unwrap_or(Seen { stat: now, held: None, is_named: true })),
             }
         }
+        // Without a name it cannot be opened any more; without a descriptor its inode may be another's.
+        let has_a_name = |held: &Arc<OwnedFd>| fstat(held).is_ok_and(|stat| stat.st_nlink > 0);
+        seen.retain(|seen| seen.is_named || seen.held.as_ref().is_some_and(has_a_name));
+        let mut too_many = seen.iter().filter(|seen| !seen.is_named).count().saturating_sub(Secrets::HELD);
+        seen.retain(|seen| {
+            let is_forgotten = !seen.is_named && too_many > 0;
+            too_many -= usize::from(is_forgotten);
+            !is_forgotten
+        });
     }
 
     /// Whether this is one of them, as of the last [`Secrets::look`].
@@ -93,16 +106,6 @@ impl Secrets {
         self.seen().iter().filter(is_directory).map(|seen| seen.held.clone()).collect()
     }
 
-    fn remember(&self, new: Seen) {
-        let mut seen = self.seen();
-        // Without a name it cannot be opened any more.
-        seen.retain(|seen| seen.held.as_ref().is_some_and(|held| fstat(held).is_ok_and(|stat| stat.st_nlink > 0)));
-        if seen.len() >= Secrets::HELD {
-            seen.remove(0);
-        }
-        seen.push(new);
-    }
-
     fn seen(&self) -> MutexGuard<'_, Vec<Seen>> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -117,7 +120,7 @@ pub fn is_same(a: &Stat, b: &Stat) -> bool {
 fn hold(path: &Path) -> Option<Seen> {
     let held = retry_on_intr(|| open(path, HOLD, Mode::empty())).ok()?;
     let stat = fstat(held.as_fd()).ok()?;
-    Some(Seen { stat, held: Some(Arc::new(held)) })
+    Some(Seen { stat, held: Some(Arc::new(held)), is_named: true })
 }
 
 /// By their paths: what these name is the file system's.

@@ -99,7 +99,7 @@ fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
     {
         use rustix::fs::OFlags;
         use std::os::unix::fs::OpenOptionsExt;
-        // Without it, opening a FIFO waits for its writer, and a file with a lease for who holds that.
+        // Without it, opening a FIFO waits for its writer, and a file with a lease for its holder.
         options.custom_flags((OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed());
     }
     let file = options.open(path)?;

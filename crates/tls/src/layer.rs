@@ -148,7 +148,7 @@ impl<E: Engine> Session<E> {
             match self.engine.receive(input) {
                 Ok(n) => input = &input[n..],
                 Err(error) => {
-                    // It quotes names of the peer's certificate, which whoever issued it chose.
+                    // It quotes names of the peer's certificate, chosen by its issuer.
                     debug!(error = %escaped(&error), "TLS failed");
                     return Err(failed(in_words(&error)));
                 }

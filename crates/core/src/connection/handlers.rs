@@ -214,6 +214,10 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
         } else {
             scratch.consume(taken);
         }
+        if self.messages_left() == 0 {
+            // Here, because an event of the last message may be all that comes of this turn.
+            self.on_cut();
+        }
         match consumed {
             Consumed::All => {}
             Consumed::Changed { needs_more } => {

@@ -2,6 +2,7 @@
 
 use super::live::Finish;
 use super::tap::Called;
+use super::timer::UNOPENED;
 use super::{Connection, Live, lent};
 use crate::close::{CloseReport, Reason};
 use crate::context::{Barrier, Ending};
@@ -312,7 +313,12 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
     pub(super) fn end_layer_input(&mut self) {
         let result = self.conn.layer.receive_end();
         self.conn.tap_layer(Called::new(LayerCallKind::ReceiveEnd, result.err()), &[]);
-        let Err(error) = result else { return };
+        let error = match result {
+            // Nothing opens it any more, and what waits for that would wait for ever.
+            Ok(()) if self.conn.layer.is_opening() => UNOPENED,
+            Ok(()) => return,
+            Err(error) => error,
+        };
         planted!(CutIsAFailure: return self.layer_failed(error));
         if self.conn.layer.is_opening() {
             self.layer_failed(error);

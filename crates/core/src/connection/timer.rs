@@ -12,7 +12,7 @@ use crate::protocol::{Protocol, Timer};
 use crate::time::Time;
 
 /// For a layer that does not say so itself.
-const UNOPENED: LayerError =
+pub(super) const UNOPENED: LayerError =
     LayerError { layer: "opening", reason: "no more is read, and the handshake is not through" };
 
 impl<P: Protocol, L: Layer> Connection<P, L> {
@@ -217,17 +217,17 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
         }
         let Connection { limits, .. } = &*self.conn;
         let is_opening = self.conn.layer.is_opening();
-        let first_byte = if is_opening { Limit::Handshake } else { Limit::FirstByte };
         let (whole, more) = self.conn.message_deadlines();
         let deadlines = [
-            (self.conn.first_byte_deadline(), first_byte(self.conn.unheard_ms())),
-            (whole, Limit::Message(limits.message_ms)),
-            (more, Limit::Rate(limits.min_rate)),
-            (self.conn.idle_deadline(), Limit::Idle(limits.idle_ms)),
+            (self.conn.first_byte_deadline(), Limit::FirstByte(self.conn.unheard_ms()), self.conn.unheard_ms()),
+            (whole, Limit::Message(limits.message_ms), limits.message_ms),
+            (more, Limit::Rate(limits.min_rate), limits.rate_ms),
+            (self.conn.idle_deadline(), Limit::Idle(limits.idle_ms), limits.idle_ms),
         ];
-        let Some((_, limit)) = deadlines.into_iter().find(|(deadline, _)| self.now >= *deadline) else { return false };
+        let over = deadlines.into_iter().find(|(deadline, ..)| self.now >= *deadline);
+        let Some((_, limit, ms)) = over else { return false };
         if is_opening {
-            self.give_up_opening(Reason::Limit(limit))
+            self.give_up_opening(Reason::Limit(Limit::Handshake(ms)))
         } else {
             self.fail(Failure::Limit(limit))
         }

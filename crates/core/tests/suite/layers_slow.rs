@@ -199,7 +199,7 @@ fn handshake_has_the_time_of_a_stall_where_the_first_byte_has_none() {
 #[test]
 fn deadline_that_is_over_during_a_handshake_waits_for_nothing_more() {
     let idle = Limits { idle_ms: 100, ..Hooks::LIMITS };
-    for (limits, limit) in [(idle, Limit::Idle(100)), (MESSAGE, Limit::Message(100)), (RATE, Limit::Rate(100))] {
+    for limits in [idle, MESSAGE, Limits { rate_ms: 100, ..RATE }] {
         let protocol = Hooks::new().on_open(|cx| cx.write(b"greeting"));
         // The inner layer waits for its hello, the outer one holds the front of a record.
         let layer = Stack::new(Records::default(), Records::with_handshake());
@@ -212,9 +212,11 @@ fn deadline_that_is_over_during_a_handshake_waits_for_nothing_more() {
         let sent = rig.net.taken.len();
         let deadline = rig.wait.deadline.expect("one of them");
         rig.at(deadline);
-        assert!(!rig.net.half_closed && rig.net.taken.len() > sent, "{limit:?}: the layers' end");
+        assert!(rig.net.half_closed && rig.net.taken.len() > sent, "{limits:?}: the layers' end");
         rig.feed_end();
-        assert_eq!((&rig.report().reason, rig.report().counters.unsent), (&Reason::Limit(limit), 8));
+        let report = rig.report();
+        assert_eq!((&report.reason, report.counters.unsent), (&Reason::Limit(Limit::Handshake(100)), 8));
+        assert!(!report.is_abort());
     }
 }
 
@@ -291,17 +293,23 @@ fn last_words_do_not_wait_for_a_handshake_that_cannot_come() {
         let reason = LayerError { layer: "opening", reason: "no more is read, and the handshake is not through" };
         assert_eq!((&rig.report().reason, rig.now), (&Reason::Layer(reason), ms(0)));
     }
+
+    // Nor does the output of a protocol that would go on.
+    let protocol = Hooks::new().on_open(|cx| cx.write(b"greeting")).on_end(|_, _| Ok(()));
+    let mut rig = Rig::on(Connection::with_layer(protocol, Mute).with_limits(OPENING));
+    rig.feed_end();
+    assert!(matches!(rig.report().reason, Reason::Layer(LayerError { layer: "opening", .. })));
 }
 
 /// There is no memory for the layer's end, and nothing was begun that it could end.
 #[test]
 fn handshake_that_is_late_while_memory_is_short_ends_at_once() {
     let limits = Limits { idle_ms: 500, linger_ms: 500, ..OPENING };
-    let (idle, late) = (Limit::Idle(500), Limit::Handshake(500));
-    for (opens, limit) in [(greets as fn(&mut Cx<'_>), idle), (says_last_words, late)] {
+    for opens in [greets as fn(&mut Cx<'_>), says_last_words] {
         let mut rig = handshaking(limits, opens);
         rig.now = ms(500);
         rig.turn_with(|live| live.flush_only());
-        assert_eq!((&rig.report().reason, &rig.net.taken[..]), (&Reason::Limit(limit), &[HELLO][..]));
+        let reason = Reason::Limit(Limit::Handshake(500));
+        assert_eq!((&rig.report().reason, &rig.net.taken[..]), (&reason, &[HELLO][..]));
     }
 }

@@ -153,6 +153,26 @@ fn fault_44_turn_consumes_as_many_messages_as_its_budget_says() {
     }
 }
 
+/// A command may be what input waited for, which is consumed with it: within the same bound.
+#[test]
+fn fault_44_command_consumes_no_more_than_its_turn_may() {
+    let ((mut conn, consumed), mut workspace, mut net) = (letters(), Workspace::new(), Net::new());
+    net.incoming.extend([b'x'; 100]);
+    turn(
+        &mut conn.lend(&mut workspace, Time::ZERO),
+        &mut net,
+        &mut { Ready::UNKNOWN },
+        &mut Budget::DEFAULT.messages(5),
+    );
+    let mut live = conn.lend(&mut workspace, Time::ZERO);
+    let mut budget = Budget::DEFAULT.messages(7);
+    live.consume_at_most(budget.messages_left());
+    live.handle_command(0).expect("nothing stands in the way");
+    assert_eq!((consumed.get(), live.messages_left()), (12, 0));
+    assert!(matches!(turn(&mut live, &mut net, &mut { Ready::UNKNOWN }, &mut budget), Turn::Again));
+    assert_eq!((consumed.get(), budget.messages_left()), (12, 0));
+}
+
 #[test]
 fn short_read_saves_a_call_only_where_the_transport_says_so() {
     let cases = [(true, false, false, 1), (true, true, false, 2), (true, false, true, 2), (false, false, false, 2)];

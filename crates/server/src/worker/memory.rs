@@ -1,5 +1,5 @@
 //! The worker's account with the memory budget: what is in hand for the next turn, and what
-//! becomes of it. Who waits when there is not enough, and who is cut, is in `starved`.
+//! becomes of it. Which connections wait when there is not enough, and which are cut, is in `starved`.
 
 use super::Worker;
 use super::slot::{Entry, Slot};
@@ -123,7 +123,8 @@ impl Memory {
             let raised = self.commons.reserve().raise(most, |missing| self.commons.try_hold(missing));
             raised.map_err(|needed| Refusal::Memory { needed, budget: self.commons.memory_bytes() })?;
             self.most = most;
-        } else if growth(self.step) <= self.hand {
+        } else if self.hand == 0 || growth(self.step) <= self.hand {
+            // 0: of a step that would do for this one, the largest could grow by more.
             return Ok(());
         }
         // All hands together take no more than half of what the reserve leaves; but one does not become

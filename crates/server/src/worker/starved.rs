@@ -1,4 +1,4 @@
-//! Who waits for memory, in which order they have it, and who is cut when waiting does
+//! Which connections wait for memory, in which order they have it, and which are cut when waiting does
 //! not help.
 
 use super::Worker;
@@ -67,7 +67,7 @@ pub(super) enum Pressure {
     Cutting { next: Time, calm_at: Time },
 }
 
-/// Who waits for memory. Whoever holds nothing goes first: it may need little, and has
+/// Connections that wait for memory. One that holds nothing goes first: it may need little, and has
 /// had less than the others.
 #[derive(Debug, Default)]
 pub(super) struct Starved {
@@ -87,14 +87,14 @@ pub(super) struct Watch {
     served_at: Time,
 }
 
-/// Which of those who waited had a turn in which they could grow.
+/// Which of the connections that waited had a turn in which they could grow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fed {
-    /// Not even all who hold nothing.
-    Nobody,
-    /// All who hold nothing.
+    /// Not even all that hold nothing.
+    None,
+    /// All that hold nothing.
     EmptyHanded,
-    Everybody,
+    All,
 }
 
 impl Starved {
@@ -170,13 +170,13 @@ where
             self.memory.pay_back();
             fed = self.feed_starved(application);
         }
-        if fed == Fed::Everybody {
+        if fed == Fed::All {
             self.memory.step_back();
         }
         let again = match fed {
-            Fed::Nobody => BETWEEN_URGENT_CUTS,
+            Fed::None => BETWEEN_URGENT_CUTS,
             Fed::EmptyHanded => LOOK_AGAIN,
-            Fed::Everybody => LOOK_AROUND,
+            Fed::All => LOOK_AROUND,
         };
         self.memory.look_at = self.now + again;
     }
@@ -186,7 +186,7 @@ where
             let Some(id) = self.memory.starved.empty_handed.pop_front() else { break };
             if !self.feed(id, application) {
                 self.memory.starved.empty_handed.push_front(id);
-                return Fed::Nobody;
+                return Fed::None;
             }
         }
         for _ in 0..self.memory.starved.holding.len() {
@@ -196,7 +196,7 @@ where
                 return Fed::EmptyHanded;
             }
         }
-        Fed::Everybody
+        Fed::All
     }
 
     /// How the connection is doing that has the reserve, here or elsewhere.
@@ -228,12 +228,12 @@ where
         let pressure = self.memory.pressure.when_nobody_waits(now);
         let (bytes, pause) = match fed {
             // Those of other workers wait for what one of ours has.
-            Fed::Everybody if self.memory.loan.is_some() && self.memory.watch.is_wanted => (1, BETWEEN_CUTS),
-            Fed::Everybody => {
+            Fed::All if self.memory.loan.is_some() && self.memory.watch.is_wanted => (1, BETWEEN_CUTS),
+            Fed::All => {
                 self.memory.pressure = pressure;
                 return false;
             }
-            Fed::Nobody => (self.memory.commons().memory_bytes() / FREED_AT_ONCE, BETWEEN_URGENT_CUTS),
+            Fed::None => (self.memory.commons().memory_bytes() / FREED_AT_ONCE, BETWEEN_URGENT_CUTS),
             Fed::EmptyHanded => (1, BETWEEN_CUTS),
         };
         let (is_due, rest) = match pressure {
@@ -262,7 +262,7 @@ where
         freed > 0
     }
 
-    /// Who may be cut: connections that rest. If none does, and the connection that has the reserve is
+    /// Which may be cut: connections that rest. If none does, and the connection that has the reserve is
     /// not served either, those that do not wait for memory themselves; and then all.
     fn victims(&self, rest: Duration) -> BinaryHeap<(usize, Id)> {
         let now = self.now;
@@ -299,7 +299,7 @@ where
 }
 
 impl Pressure {
-    /// It is over when nobody has had to wait for some time.
+    /// Pressure is over when no connection has had to wait for some time.
     fn when_nobody_waits(self, now: Time) -> Pressure {
         match self {
             Pressure::Waiting { calm_at, .. } | Pressure::Cutting { calm_at, .. } if calm_at <= now => Pressure::Calm,

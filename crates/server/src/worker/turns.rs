@@ -64,6 +64,7 @@ where
                 self.net.on_writable(stream);
             }
             let mut live = entry.connection.lend(&mut self.workspace, self.now);
+            live.consume_at_most(budget.messages_left());
             if std::mem::take(&mut entry.writable) {
                 live.handle_writable();
             }

@@ -175,6 +175,8 @@ pub(crate) fn run<P: Protocol, L: Layer>(
         budget = budget.messages(u32::try_from(random.between(1, 40)).expect("small"));
         loop {
             match turn(&mut live, &mut wire, &mut ready, &mut budget) {
+                // A worker hands it over between two lends.
+                Turn::Event(_) if random.one_in(3) => break,
                 Turn::Event(_) => {}
                 Turn::Wait(now) => {
                     wait = now;

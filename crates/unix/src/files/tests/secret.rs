@@ -5,7 +5,7 @@ use super::{Site, contents};
 use drywire_core::FileError;
 use drywire_server::{Config, Secrets};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// With openat2 and without, and the secrets they share.
 fn roots(site: &Site, secrets: &[&Path]) -> ([Root; 2], Secrets) {
@@ -212,12 +212,28 @@ fn no_more_are_remembered_than_there_may_be() {
     let site = Site::new();
     let key = site.served.join("key");
     let (roots, secrets) = roots(&site, &[&key]);
-    for n in 0..=Secrets::HELD {
+    for n in 0..=Secrets::HELD + 1 {
         fs::write(&key, "secret").unwrap();
         secrets.look();
         fs::rename(&key, site.served.join(n.to_string())).unwrap();
     }
+    secrets.look();
     assert_opens(&roots[0], "0");
-    assert_secret(&roots[0], "1");
-    assert_secret(&roots[0], &Secrets::HELD.to_string());
+    assert_opens(&roots[0], "1");
+    assert_secret(&roots[0], "2");
+    assert_secret(&roots[0], &(Secrets::HELD + 1).to_string());
+}
+
+/// What is forgotten is what no path names any more, however many are named.
+#[test]
+fn all_that_are_named_are_secrets() {
+    let site = Site::new();
+    let keys: Vec<_> = (0..2 * Secrets::HELD).map(|n| site.served.join(n.to_string())).collect();
+    for key in &keys {
+        fs::write(key, "secret").unwrap();
+    }
+    let (roots, _) = roots(&site, &keys.iter().map(PathBuf::as_path).collect::<Vec<_>>());
+    for n in 0..keys.len() {
+        assert_secret(&roots[0], &n.to_string());
+    }
 }
