@@ -72,7 +72,6 @@ impl<P: Speak, L: Between> World<P, L> {
             commands_per_connection: plan.commands_per_connection,
             events: plan.news_per_round,
             budget_bytes: plan.budget,
-            budget_messages: u32::try_from(plan.budget / 16).map_or(u32::MAX, |messages| messages.max(1)),
             memory_bytes: memory.unwrap_or(Config::default().memory_bytes),
             max_connections: plan.house.max_connections,
             max_connections_per_address: plan.house.max_per_address,
