@@ -1,8 +1,13 @@
 //! A process of one's own, for tests that lower limits or count what belongs to the
 //! whole process: descriptors, memory, CPU time.
 
+#[path = "../../../../tests/conformance/src/measure.rs"]
+#[expect(dead_code, reason = "the suite of all drivers uses the rest")]
+mod measure;
+
+pub(crate) use measure::{busy_share, descriptors, resident_bytes};
+
 use crate::harness::PATIENCE;
-use rustix::time::ClockId;
 use std::env;
 use std::process::{Command, Stdio};
 use std::thread;
@@ -67,49 +72,6 @@ fn run(name: &str) -> String {
 #[expect(clippy::print_stderr, reason = "the skip of a test must be visible")]
 pub(crate) fn say(note: &str) {
     eprintln!("{note}");
-}
-
-/// Descriptors this process has open.
-pub(crate) fn descriptors() -> usize {
-    // One of them is the directory that is being read.
-    std::fs::read_dir("/proc/self/fd").expect("Linux").count() - 1
-}
-
-/// Memory of this process that is in use, in bytes.
-pub(crate) fn resident_bytes() -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a process has memory");
-    line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number") * 1024
-}
-
-/// What the rest of this process takes of the processors while this thread spins, as a share of what
-/// that takes itself: 0 when it sleeps, and around 1 when it spins too, however busy the machine is.
-pub(crate) fn busy_share() -> f64 {
-    const SPIN: Duration = Duration::from_millis(100);
-    let share = || {
-        let (all, own) = (cpu_time(ClockId::ProcessCPUTime), cpu_time(ClockId::ThreadCPUTime));
-        let spent = || cpu_time(ClockId::ThreadCPUTime) - own;
-        while spent() < SPIN {
-            std::hint::spin_loop();
-        }
-        let own = spent();
-        (cpu_time(ClockId::ProcessCPUTime) - all).saturating_sub(own).as_secs_f64() / own.as_secs_f64()
-    };
-    // What was begun before is no idling.
-    let mut least = f64::INFINITY;
-    for _ in 0..3 {
-        least = least.min(share());
-        // Nearly nothing is settled: it costs a busy machine time.
-        if least < 0.01 {
-            break;
-        }
-    }
-    least
-}
-
-fn cpu_time(clock: ClockId) -> Duration {
-    let time = rustix::time::clock_gettime(clock);
-    Duration::new(time.tv_sec.try_into().expect("positive"), time.tv_nsec.try_into().expect("positive"))
 }
 
 /// Makes room for `n` descriptors, if the hard limit allows it.
