@@ -16,23 +16,11 @@ fn seeds() -> Range<u64> {
 /// Worlds that become smaller would find less, and nobody would notice.
 const EVENTS_PER_WORLD: u64 = 1000;
 
-/// Not mended yet: a connection in a narrow budget has a turn every few milliseconds in which it moves
-/// nothing (ARCHITECTURE, Known limits). A seed that no longer does so has to leave this list.
-const IDLE_ROUNDS: [u64; 2] = [5006, 11_694];
-
 #[test]
 fn every_promise_is_kept_in_every_world() {
     let (begun, seeds, mut stats) = (Instant::now(), seeds(), Stats::default());
     for seed in seeds.clone() {
         let outcome = world::run(seed);
-        if IDLE_ROUNDS.contains(&seed) {
-            let text = outcome.violation.map(|violation| violation.to_string()).unwrap_or_default();
-            assert!(
-                text.contains("rounds in a row for nothing"),
-                "seed {seed} keeps its promises: take it off the list"
-            );
-            continue;
-        }
         if let Some(violation) = outcome.violation {
             panic!("seed {seed}: {violation}\nrepeat it with: drywire sim --seed {seed}");
         }

@@ -105,6 +105,8 @@ pub(crate) struct Io {
     pub(crate) write_blocked: bool,
     /// Layers took bytes since they were last flushed, and may hold some back.
     pub(crate) gathered: bool,
+    /// Reading was disabled for want of memory, by nothing else.
+    is_short: bool,
     /// Bytes of the queue have left it since [`Connection::take_written_out`] was last true.
     pub(crate) wrote: bool,
 }
@@ -147,6 +149,7 @@ impl<P: Protocol, L: Layer> Connection<P, L> {
                 unanswered: false,
                 write_blocked: false,
                 gathered: false,
+                is_short: false,
                 wrote: false,
             },
             buffers: None,

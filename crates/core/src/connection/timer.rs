@@ -186,7 +186,11 @@ impl<P: Protocol, L: Layer> Live<'_, P, L> {
     pub(super) fn on_reading(&mut self, reading: bool) {
         self.conn.reading = reading;
         let io = &mut self.conn.io;
-        if reading && io.unheard_since != Time::NEVER {
+        if !reading {
+            // A turn without memory is followed by one with it, in which the transport is asked first:
+            // a clock that began anew in each of them would never be over.
+            io.is_short = self.flush_only;
+        } else if io.unheard_since != Time::NEVER && !io.is_short {
             io.unheard_since = self.now;
         }
     }

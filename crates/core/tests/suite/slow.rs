@@ -330,3 +330,22 @@ fn fault_1_peer_is_not_late_with_what_there_was_no_memory_to_encode() {
     rig.turn_with(|live| live.flush_only());
     assert_eq!(rig.close.as_ref().map(|report| &report.reason), Some(&Reason::Stalled));
 }
+
+/// A server short of memory looks again and again, and that is no new time for a silent peer.
+#[test]
+fn first_byte_is_due_though_each_turn_begins_without_memory() {
+    let limits = Limits { first_byte_ms: 50, ..Hooks::LIMITS };
+    let mut rig = Rig::on(Connection::new(Hooks::new()).with_limits(limits));
+    rig.settle();
+    assert_eq!(rig.wait.deadline, Some(ms(50)));
+    for now in [20, 49] {
+        rig.now = ms(now);
+        rig.turn_with(|live| live.flush_only());
+        rig.settle();
+        assert_eq!(rig.wait.deadline, Some(ms(50)), "at {now} ms");
+    }
+    rig.now = ms(50);
+    rig.turn_with(|live| live.flush_only());
+    rig.settle().feed_end();
+    assert_eq!(rig.report().reason, Reason::Limit(Limit::FirstByte(50)));
+}
